@@ -1,0 +1,180 @@
+"""What flows through Givre: the frozen records that every other module stands on.
+
+A *sample* is one value of one tag. A *window* is its regular snapshot on the tag's own period. A *forecast* says what
+comes next, as quantiles. A *verdict* is about one moment, an alarm has memory (`detectors.alarm`), an *alert* is the
+message about a transition of an alarm. A tag is named ``asset/tag``, an alarm ``asset/tag/rule``; all times are aware
+UTC datetimes; all values are in the tag's engineering unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "LEVELS",
+    "AlarmState",
+    "Alert",
+    "Forecast",
+    "Priority",
+    "Quality",
+    "Record",
+    "Sample",
+    "Status",
+    "Verdict",
+    "Window",
+]
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+"""Quantile levels of every forecast, in rising order; the fourth is the median."""
+
+
+class Quality(StrEnum):
+    """How far a sample may be trusted (OPC UA Part 8, severity of a status code)."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"
+    BAD = "bad"
+
+
+class Priority(StrEnum):
+    """How fast an operator must act (ISA-18.2)."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class AlarmState(StrEnum):
+    """States of an alarm (ISA-18.2)."""
+
+    NORMAL = "normal"
+    UNACKNOWLEDGED = "unacknowledged"
+    ACKNOWLEDGED = "acknowledged"
+    RETURNED_UNACKNOWLEDGED = "returned_unacknowledged"
+
+    @property
+    def active(self) -> bool:
+        """Whether the condition behind the alarm still holds."""
+        return self in (AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One report of one tag.
+
+    `value` is finite, and None exactly when `quality` is BAD: a Bad sample is a gap with a `reason`, never a value.
+    """
+
+    tag: str
+    value: float | None
+    source_at: datetime
+    arrived_at: datetime
+    quality: Quality = Quality.GOOD
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The latest closed steps of a tag on its own period, oldest first; a hole is NaN, and the axis is never squeezed.
+
+    `values[-1]` is the value at `end_at`, `values[-2]` the one `period_s` before, and so on.
+    """
+
+    tag: str
+    period_s: float
+    end_at: datetime
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What one forecaster expects of a tag at the next steps.
+
+    `quantiles` has one row per step ahead and one column per level of `LEVELS`, each row in rising order. `paths`, where
+    a forecaster draws them, has one row per drawn future and one column per step: only they can say how likely a limit is
+    crossed at *some* step. Neither ever has a NaN, and both have the same number of steps.
+    """
+
+    tag: str
+    forecaster: str
+    made_at: datetime
+    period_s: float
+    quantiles: tuple[tuple[float, ...], ...]
+    paths: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def horizon(self) -> int:
+        """Number of steps ahead."""
+        return len(self.quantiles)
+
+    def at(self, lead: int) -> datetime:
+        """Moment that step `lead` (1 is the next one) speaks of: computed, never generated."""
+        return self.made_at + timedelta(seconds=lead * self.period_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one rule says of one tag at one moment.
+
+    `score` is normalised: 0 as expected, 1 at the edge of what is allowed, above 1 a violation. `low` and `high` are
+    what was expected, `value` what was found; a breach verdict also has the `probability` of leaving the band within the
+    horizon and the `lead_s` until it does.
+    """
+
+    tag: str
+    rule: str
+    at: datetime
+    score: float
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    probability: float | None = None
+    lead_s: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """The message about one transition of one alarm.
+
+    `sequence` counts the transitions of this alarm from 1 and is never reused, so that a repeated delivery is known for
+    what it is. `since` is when the condition began, `at` when the transition took effect (after the on- or off-delay).
+    """
+
+    tag: str
+    rule: str
+    sequence: int
+    state: AlarmState
+    previous: AlarmState
+    at: datetime
+    since: datetime
+    priority: Priority
+    text: str
+    verdict: Verdict | None = None
+    by: str = ""
+
+    @property
+    def alarm(self) -> str:
+        """Name of the alarm, ``asset/tag/rule``."""
+        return f"{self.tag}/{self.rule}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How one part of Givre itself is doing: a source, a sink, the model lane, the service."""
+
+    subject: str
+    ok: bool
+    detail: str
+    at: datetime
+
+
+Record = Sample | Forecast | Verdict | Alert | Status
+"""Everything the journal keeps and the sinks deliver."""

@@ -1,0 +1,1 @@
+"""Everything that waits: sources, windows in motion, the pipeline, the journal, sinks."""

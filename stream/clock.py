@@ -1,0 +1,60 @@
+"""What time is it? The one place that asks the machine; everything else is told.
+
+`speed` is plant seconds per machine second: 1 in a plant, more in the demo, whose plant and Givre share one fast clock so
+that every duration of the configuration keeps its meaning. Test clocks are advanced by hand (tests/).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+__all__ = ["Clock", "FastClock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Source of time for the pipeline, the sources and the sinks."""
+
+    @property
+    def speed(self) -> float:
+        """Plant seconds per machine second."""
+
+    def now(self) -> datetime:
+        """Plant time, aware UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits for `seconds` of plant time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemClock:
+    """The machine's own clock."""
+
+    speed: float = 1.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastClock:
+    """A clock that stood at `origin` when the machine's clock read `origin_unix_s`, and has run `speed` times as fast since.
+
+    Two programs given the same three figures agree on the time.
+    """
+
+    origin: datetime
+    origin_unix_s: float
+    speed: float
+
+    def now(self) -> datetime:
+        return self.origin + timedelta(seconds=(time.time() - self.origin_unix_s) * self.speed)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self.speed)

@@ -1,0 +1,1 @@
+"""Sinks: each takes records from the journal to one place outside."""

@@ -1,0 +1,1 @@
+"""Sources: each follows tags at one endpoint and delivers samples."""
