@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INSTALL = {
     "mosquitto": "apt-get install mosquitto",
@@ -16,7 +20,13 @@ INSTALL = {
 }
 
 
-def require(program: str) -> str:
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], str]:
+    """Call it with a server program's name to get its path; see `_require`."""
+    return _require
+
+
+def _require(program: str) -> str:
     """Path of a server program; without it the test is skipped by name, or fails where GIVRE_REQUIRE_SERVERS=1."""
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if found is not None:
