@@ -1,0 +1,54 @@
+"""Is the value inside the band that is allowed?
+
+The band is set point +/- tolerance, both ends allowed. It is judged on every sample as it arrives and never waits for a
+model. A Bad sample has no value and gets no verdict: the alarm stays as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from detectors.records import Verdict
+
+if TYPE_CHECKING:
+    from detectors.records import Sample
+
+__all__ = ["Tolerance"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """The band `setpoint` +/- `tolerance`; the score is the distance from the set point in tolerances."""
+
+    setpoint: float
+    tolerance: float
+    rule: str = "tolerance"
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance: expected more than 0, found {self.tolerance}")
+
+    @property
+    def low(self) -> float:
+        """Lower end of the band."""
+        return self.setpoint - self.tolerance
+
+    @property
+    def high(self) -> float:
+        """Upper end of the band."""
+        return self.setpoint + self.tolerance
+
+    def judge(self, sample: Sample) -> Verdict | None:
+        """Distance from the set point, divided by the tolerance."""
+        if sample.value is None:
+            return None
+        return Verdict(
+            tag=sample.tag,
+            rule=self.rule,
+            at=sample.source_at,
+            score=abs(sample.value - self.setpoint) / self.tolerance,
+            value=sample.value,
+            low=self.low,
+            high=self.high,
+        )
