@@ -1,0 +1,259 @@
+"""What follows from a sample, a closed step, a forecast or the passing of time? The fast lane, as one object without I/O.
+
+Everything that decides is in here, and nothing that waits: the same samples with the same arrival times and the same
+forecasts give the same records, live or replayed, however the calls are cut. Limits are judged on every sample as it
+arrives; steps of the grid are judged once they are closed; forecasts when they come from the model lane.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from detectors.alarm import Alarm, AlarmRule, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from detectors.detector import ForecastDetector, SampleDetector, Step, StepDetector
+    from detectors.deviation import Deviation
+    from detectors.records import Alert, Forecast, Record, Sample, Verdict, Window
+    from detectors.signal import Physical
+    from stream.window import RollingWindow
+
+__all__ = ["FastLane", "Harvest", "Watch"]
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """All that is watched of one tag: its window, and each detector with the rule of its alarm.
+
+    `on_report` sees every report as it came; `physical` then takes what cannot be for Bad, and the rest sees what is left.
+    """
+
+    window: RollingWindow
+    on_report: Sequence[tuple[SampleDetector, AlarmRule]] = ()
+    physical: Physical | None = None
+    on_sample: Sequence[tuple[SampleDetector, AlarmRule]] = ()
+    on_step: Sequence[tuple[StepDetector, AlarmRule]] = ()
+    on_forecast: Sequence[tuple[ForecastDetector, AlarmRule]] = ()
+    deviation: tuple[Deviation, AlarmRule] | None = None
+    forecast: bool = True
+
+
+@dataclass(kw_only=True)
+class Harvest:
+    """What the journal is to keep, and what is to be remembered of the alarms that changed, by alarm name."""
+
+    records: list[Record] = field(default_factory=list)
+    memories: dict[str, Memory] = field(default_factory=dict)
+
+
+class _Judge:
+    """One detector with its alarm: judges, alarms, and decides which verdicts are worth keeping."""
+
+    __slots__ = ("alarm", "kept", "latest")
+
+    def __init__(self, alarm: Alarm) -> None:
+        self.alarm = alarm
+        self.latest: Verdict | None = None
+        self.kept: Verdict | None = None
+
+    def keeps_now(self, verdict: Verdict) -> bool:
+        """A crossing of the edge is kept at once, anything else once per step."""
+        before, self.latest = self.latest, verdict
+        return before is not None and (before.score > 1) != (verdict.score > 1)
+
+
+class _Tag:
+    """A watch, set up: the judges beside their detectors."""
+
+    __slots__ = ("deviation", "forecast", "on_forecast", "on_report", "on_sample", "on_step", "physical", "window")
+
+    def __init__(self, watch: Watch, judge: Callable[[str, AlarmRule], _Judge]) -> None:
+        self.window = watch.window
+        self.forecast = watch.forecast
+        self.physical = watch.physical
+        self.on_report = [(d, judge(d.rule, rule)) for d, rule in watch.on_report]
+        self.on_sample = [(d, judge(d.rule, rule)) for d, rule in watch.on_sample]
+        self.on_step = [(d, judge(d.rule, rule)) for d, rule in watch.on_step]
+        self.on_forecast = [(d, judge(d.rule, rule)) for d, rule in watch.on_forecast]
+        self.deviation: Deviation | None = None
+        if watch.deviation is not None:
+            self.deviation = watch.deviation[0]
+            self.on_step.append((self.deviation, judge(self.deviation.rule, watch.deviation[1])))
+
+
+class FastLane:
+    """The windows, detectors and alarms of all tags."""
+
+    def __init__(self, watches: Iterable[Watch], memories: Mapping[str, Memory]) -> None:
+        self.verdicts = 0
+        self.placements: Counter[tuple[str, str]] = Counter()
+        self._harvest = Harvest()
+        self._alarms: dict[str, Alarm] = {}
+        self._pending: dict[str, Alarm] = {}
+        self._due_at: datetime | None = None
+        self._now: datetime | None = None
+        self._tags: dict[str, _Tag] = {}
+        self._groups: dict[float, list[_Tag]] = {}
+        self._closed: set[float] = set()
+        for watch in watches:
+            name = watch.window.tag
+
+            def judge(rule_name: str, rule: AlarmRule, tag: str = name) -> _Judge:
+                alarm = Alarm(
+                    tag=tag, rule_name=rule_name, rule=rule, memory=memories.get(f"{tag}/{rule_name}", Memory())
+                )
+                self._alarms[alarm.name] = alarm
+                self._watch_delay(alarm)
+                return _Judge(alarm)
+
+            tag = self._tags[name] = _Tag(watch, judge)
+            self._groups.setdefault(watch.window.period_s, []).append(tag)
+
+    @property
+    def alarms(self) -> Mapping[str, Alarm]:
+        """Every alarm by name."""
+        return self._alarms
+
+    @property
+    def tags(self) -> Iterable[str]:
+        """Every tag that is watched."""
+        return self._tags
+
+    def restore(self, samples: Iterable[Sample]) -> None:
+        """Fills the windows from the journal after a restart, in arrival order: nothing is judged again."""
+        for sample in samples:
+            if (tag := self._tags.get(sample.tag)) is not None:
+                sieved = tag.physical.sieve(sample) if tag.physical else sample
+                tag.window.close(sample.arrived_at)
+                tag.window.offer(sieved, sample.arrived_at)
+        self._schedule()
+
+    def offer(self, sample: Sample) -> str:
+        """Takes a sample; the placement says what became of it. Time passes up to its arrival first."""
+        self.advance(sample.arrived_at)
+        now = self._now or sample.arrived_at
+        tag = self._tags.get(sample.tag)
+        if tag is None:
+            self.placements[sample.tag, "unknown_tag"] += 1
+            return "unknown_tag"
+        if now > sample.arrived_at:
+            # Another source was a moment ahead: the order in which samples are judged is the order that is kept.
+            sample = replace(sample, arrived_at=now)
+        held = tag.physical.sieve(sample) if tag.physical else sample
+        placement = tag.window.offer(held, now)
+        self.placements[sample.tag, placement] += 1
+        if placement.dropped:
+            return placement
+        if self._due_at is None or (tag.window.due_at or now) < self._due_at:
+            self._schedule()
+        self._harvest.records.append(sample)
+        if placement.present:
+            for detector, judge in tag.on_report:
+                self._take(detector.judge(sample), judge, now)
+            for detector, judge in tag.on_sample:
+                self._take(detector.judge(held), judge, now)
+        return placement
+
+    def expect(self, forecast: Forecast, now: datetime) -> None:
+        """Takes a forecast from the model lane."""
+        self.advance(now)
+        tag = self._tags.get(forecast.tag)
+        if tag is None:
+            return
+        self._harvest.records.append(forecast)
+        if tag.deviation is not None:
+            tag.deviation.expect(forecast)
+        for detector, judge in tag.on_forecast:
+            self._take(detector.judge(forecast), judge, self._now or now)
+            self._keep_latest(judge)
+
+    def acknowledge(self, alarm: str, *, by: str, now: datetime) -> bool:
+        """An operator acknowledges an alarm; False if there is no such alarm, or nothing to acknowledge."""
+        self.advance(now)
+        known = self._alarms.get(alarm)
+        alert = known.acknowledge(self._now or now, by=by) if known is not None else None
+        if known is None or alert is None:
+            return False
+        self._record(known, [alert])
+        return True
+
+    def advance(self, now: datetime) -> None:
+        """Lets time pass: steps close and delays run out in the order of their moments, however large the leap."""
+        while self._due_at is not None and self._due_at <= now:
+            moment = self._due_at
+            self._now = max(moment, self._now or moment)
+            for alarm in [a for a in self._pending.values() if a.due_at is not None and a.due_at <= moment]:
+                alert = alarm.advance(moment)
+                self._record(alarm, [alert] if alert else [])
+            for period_s, tags in self._groups.items():
+                for tag in tags:
+                    # A leap longer than the window is not walked step by step: what is skipped would fall out at once.
+                    until = now if _leap(tag.window, now) else moment
+                    if tag.window.due_at is not None and tag.window.due_at <= moment:
+                        self._closed.add(period_s)
+                        for step in tag.window.close(until):
+                            self._judge_step(tag, step)
+            self._schedule()
+        self._now = max(now, self._now or now)
+
+    def windows(self) -> list[Window]:
+        """The windows to forecast from: those of every period of which a step has closed since the last call."""
+        tags = [tag for period_s in sorted(self._closed) for tag in self._groups[period_s] if tag.forecast]
+        self._closed.clear()
+        return [window for tag in tags if (window := tag.window.snapshot()) is not None]
+
+    def harvest(self) -> Harvest:
+        """What has come together since the last call."""
+        harvest, self._harvest = self._harvest, Harvest()
+        return harvest
+
+    def _judge_step(self, tag: _Tag, step: Step) -> None:
+        moment = self._now or step.end_at
+        for detector, judge in tag.on_step:
+            self._take(detector.judge(step), judge, moment)
+            self._keep_latest(judge)
+        for _, judge in (*tag.on_report, *tag.on_sample):
+            self._keep_latest(judge)
+
+    def _take(self, verdict: Verdict | None, judge: _Judge, now: datetime) -> None:
+        if verdict is None:
+            return
+        self.verdicts += 1
+        if judge.keeps_now(verdict):
+            self._keep_latest(judge)
+        alarm = judge.alarm
+        before = alarm.memory
+        alerts = alarm.judge(verdict, now)
+        if alarm.memory is not before:
+            self._record(alarm, alerts)
+
+    def _keep_latest(self, judge: _Judge) -> None:
+        if judge.latest is not None and judge.latest is not judge.kept:
+            judge.kept = judge.latest
+            self._harvest.records.append(judge.latest)
+
+    def _record(self, alarm: Alarm, alerts: Sequence[Alert]) -> None:
+        self._harvest.records.extend(alerts)
+        self._harvest.memories[alarm.name] = alarm.memory
+        self._watch_delay(alarm)
+
+    def _watch_delay(self, alarm: Alarm) -> None:
+        if alarm.due_at is None:
+            self._pending.pop(alarm.name, None)
+        else:
+            self._pending[alarm.name] = alarm
+            self._due_at = min(alarm.due_at, self._due_at or alarm.due_at)
+
+    def _schedule(self) -> None:
+        dues = [alarm.due_at for alarm in self._pending.values()]
+        dues += [tag.window.due_at for tags in self._groups.values() for tag in tags]
+        self._due_at = min((due for due in dues if due is not None), default=None)
+
+
+def _leap(window: RollingWindow, now: datetime) -> bool:
+    return window.due_at is not None and now - window.due_at > timedelta(seconds=window.period_s * window.length)
