@@ -82,10 +82,10 @@ class Alarm:
         since = self.memory.changing_since
         return None if since is None else since + timedelta(seconds=self._delay_s)
 
-    def judge(self, verdict: Verdict, now: datetime) -> Alert | None:
-        """Takes a verdict; `now` is when it became known, and delays count from there."""
+    def judge(self, verdict: Verdict, now: datetime) -> list[Alert]:
+        """Takes a verdict; `now` is when it became known, and delays count from there. At most two transitions follow."""
         # A delay that ran out before this verdict came is settled by what was known until then.
-        alert = self.advance(now)
+        before = self.advance(now)
         active = self.memory.state.active
         wants_change = verdict.score <= self.rule.clear_below if active else verdict.score > 1
         takes_back = verdict.score > 1 if active else verdict.score <= self.rule.clear_below
@@ -96,7 +96,7 @@ class Alarm:
             self.memory = replace(self.memory, changing_since=now)
         elif takes_back and self.memory.changing_since is not None:
             self.memory = replace(self.memory, changing_since=None)
-        return alert or self.advance(now)
+        return [alert for alert in (before, self.advance(now)) if alert is not None]
 
     def advance(self, now: datetime) -> Alert | None:
         """Lets time pass: a change whose delay has run out takes effect, at the moment it ran out."""

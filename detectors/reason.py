@@ -39,11 +39,7 @@ def _found(rule: str, unit: str, verdict: Verdict | None) -> str:
     band = f"{_figure(verdict.low)} to {_figure(verdict.high, unit)}"
     match rule:
         case "tolerance":
-            side = (
-                "above"
-                if verdict.value is not None and verdict.high is not None and verdict.value > verdict.high
-                else "below"
-            )
+            above = verdict.value is not None and verdict.high is not None and verdict.value > verdict.high
             return f"is {_figure(verdict.value, unit)}, {'above' if above else 'below'} the allowed {band},"
         case "breach":
             lead = "" if verdict.lead_s is None else f", in about {_span(verdict.lead_s)}"

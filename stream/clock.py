@@ -36,9 +36,11 @@ class SystemClock:
     speed: float = 1.0
 
     def now(self) -> datetime:
+        """The machine's time."""
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float) -> None:
+        """Waits."""
         await asyncio.sleep(seconds)
 
 
@@ -54,7 +56,9 @@ class FastClock:
     speed: float
 
     def now(self) -> datetime:
+        """The fast time."""
         return self.origin + timedelta(seconds=(time.time() - self.origin_unix_s) * self.speed)
 
     async def sleep(self, seconds: float) -> None:
+        """Waits for fewer seconds of the machine's."""
         await asyncio.sleep(seconds / self.speed)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from detectors.signal import Physical
     from stream.window import RollingWindow
 
-__all__ = ["FastLane", "Harvest", "Watch"]
+__all__ = ["LEAP_STEPS", "FastLane", "Harvest", "Watch"]
+
+LEAP_STEPS = 10_000
+"""A leap of time over more steps than this (a machine that slept, a clock set right) is not walked step by step."""
 
 
 @dataclass(kw_only=True)
@@ -124,13 +127,15 @@ class FastLane:
         """Every tag that is watched."""
         return self._tags
 
-    def restore(self, samples: Iterable[Sample]) -> None:
-        """Fills the windows from the journal after a restart, in arrival order: nothing is judged again."""
+    def restore(self, samples: Iterable[Sample], now: datetime) -> None:
+        """Fills the windows from the journal after a restart, in arrival order: nothing is judged, past steps included."""
         for sample in samples:
             if (tag := self._tags.get(sample.tag)) is not None:
                 sieved = tag.physical.sieve(sample) if tag.physical else sample
                 tag.window.close(sample.arrived_at)
                 tag.window.offer(sieved, sample.arrived_at)
+        for tag in self._tags.values():
+            tag.window.close(now)
         self._schedule()
 
     def offer(self, sample: Sample) -> str:
@@ -183,7 +188,7 @@ class FastLane:
         return True
 
     def advance(self, now: datetime) -> None:
-        """Lets time pass: steps close and delays run out in the order of their moments, however large the leap."""
+        """Lets time pass: steps close and delays run out in the order of their moments, however the calls are cut."""
         while self._due_at is not None and self._due_at <= now:
             moment = self._due_at
             self._now = max(moment, self._now or moment)
@@ -192,7 +197,6 @@ class FastLane:
                 self._record(alarm, [alert] if alert else [])
             for period_s, tags in self._groups.items():
                 for tag in tags:
-                    # A leap longer than the window is not walked step by step: what is skipped would fall out at once.
                     until = now if _leap(tag.window, now) else moment
                     if tag.window.due_at is not None and tag.window.due_at <= moment:
                         self._closed.add(period_s)
@@ -200,6 +204,11 @@ class FastLane:
                             self._judge_step(tag, step)
             self._schedule()
         self._now = max(now, self._now or now)
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether `windows` has something new."""
+        return bool(self._closed)
 
     def windows(self) -> list[Window]:
         """The windows to forecast from: those of every period of which a step has closed since the last call."""
@@ -256,4 +265,5 @@ class FastLane:
 
 
 def _leap(window: RollingWindow, now: datetime) -> bool:
-    return window.due_at is not None and now - window.due_at > timedelta(seconds=window.period_s * window.length)
+    steps = max(window.length, LEAP_STEPS)
+    return window.due_at is not None and now - window.due_at > timedelta(seconds=window.period_s * steps)

@@ -1,0 +1,50 @@
+"""How does an alarm's memory stand in the journal? As one small JSON text under ``alarm:NAME``."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from detectors.alarm import Memory
+from detectors.records import AlarmState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PREFIX", "dump", "load"]
+
+PREFIX = "alarm:"
+
+
+def dump(memories: Mapping[str, Memory]) -> dict[str, str]:
+    """Journal key -> text."""
+    return {
+        PREFIX + name: json.dumps(
+            {
+                "state": memory.state,
+                "sequence": memory.sequence,
+                "since": memory.since and memory.since.isoformat(),
+                "changing_since": memory.changing_since and memory.changing_since.isoformat(),
+            }
+        )
+        for name, memory in memories.items()
+    }
+
+
+def load(texts: Mapping[str, str]) -> dict[str, Memory]:
+    """Alarm name -> memory."""
+    return {key.removeprefix(PREFIX): _memory(json.loads(text)) for key, text in texts.items()}
+
+
+def _memory(fields: Mapping[str, str | int | None]) -> Memory:
+    def moment(name: str) -> datetime | None:
+        text = fields[name]
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+    return Memory(
+        state=AlarmState(str(fields["state"])),
+        sequence=int(fields["sequence"] or 0),
+        since=moment("since"),
+        changing_since=moment("changing_since"),
+    )

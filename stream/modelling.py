@@ -1,0 +1,233 @@
+"""Who forecasts while the model is away? The model lane: a process of its own, and a fallback in this one.
+
+A CUDA fault, an out-of-memory kill or a hang takes the process and nothing else: no sample, no limit alarm. It is started
+again with back-off and reads its windows anew, since every request carries whole windows and the process is owed nothing.
+Until then the fallback forecasts, under its own name, and the status says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from detectors.records import LEVELS, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from detectors.forecasters.forecaster import Forecaster
+    from detectors.records import Forecast, Window
+    from stream.clock import Clock
+
+__all__ = ["ModelLane"]
+
+START_TIMEOUT_S = 300.0
+ANSWER_TIMEOUT_S = 60.0
+BACKOFF_S = (1.0, 60.0)
+ERRORS_BEFORE_RESTART = 3
+
+
+class _Answer(NamedTuple):
+    """What the process says: a line about itself, or forecasts."""
+
+    ok: bool
+    detail: str
+    forecasts: list[Forecast]
+
+
+class _Away(Exception):  # noqa: N818 - a state of the lane, not an error of the caller
+    """The process cannot answer: the reason is the message."""
+
+
+class ModelLane:
+    """Forecasts in a process of its own; times here are machine seconds, not plant seconds.
+
+    `build` makes the forecaster inside that process (so it must be picklable, and heavy imports belong inside it); None
+    means that there is no model, and the fallback is all there is.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Forecaster] | None,
+        *,
+        fallback: Forecaster,
+        horizon: int,
+        report: Callable[[Status], None],
+        clock: Clock,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        start_timeout_s: float = START_TIMEOUT_S,
+        backoff_s: tuple[float, float] = BACKOFF_S,
+    ) -> None:
+        self._build = build
+        self._fallback = fallback
+        self._horizon = horizon
+        self._report = report
+        self._clock = clock
+        self._answer_timeout_s = answer_timeout_s
+        self._start_timeout_s = start_timeout_s
+        self._backoff_s = backoff_s
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._lost = asyncio.Event()
+        self._busy = asyncio.Lock()
+        self._errors = 0
+        # One thread: the pipe carries one question at a time.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-lane")
+        self.restarts = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether the model itself answers at present."""
+        return self._pipe is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the model, while it is up or starting."""
+        return None if self._process is None else self._process.pid
+
+    async def run(self) -> None:
+        """Keeps the process alive until cancelled."""
+        if self._build is None:
+            self._say(ok=True, detail=f"no model configured: forecasts by {self._fallback.name}")
+            self._thread.shutdown(wait=False)
+            return
+        wait_s = self._backoff_s[0]
+        try:
+            while True:
+                try:
+                    detail = await self._start(self._build)
+                except _Away as away:
+                    self._say(ok=False, detail=f"{away}; forecasts by {self._fallback.name}")
+                else:
+                    self._say(ok=True, detail=detail)
+                    started = asyncio.get_running_loop().time()
+                    await self._lost.wait()
+                    # One that ran for long had earned a quick restart.
+                    if asyncio.get_running_loop().time() - started > self._backoff_s[1]:
+                        wait_s = self._backoff_s[0]
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, self._backoff_s[1])
+                self.restarts += 1
+        finally:
+            self._end()
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def forecast(self, windows: Sequence[Window]) -> list[Forecast]:
+        """Forecasts of all windows: by the model if it is up, else by the fallback."""
+        if self._pipe is not None:
+            async with self._busy:
+                try:
+                    return self._checked(windows, await self._ask(list(windows), self._answer_timeout_s))
+                except _Away as away:
+                    self._errors += 1
+                    if self._pipe is None or self._errors >= ERRORS_BEFORE_RESTART:
+                        self._end()
+                        self._lost.set()
+                    self._say(ok=False, detail=f"{away}; forecasts by {self._fallback.name}")
+        return await asyncio.to_thread(self._fallback.forecast, windows, horizon=self._horizon)
+
+    async def _start(self, build: Callable[[], Forecaster]) -> str:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._lost.clear()
+        self._errors = 0
+        self._process = context.Process(
+            target=_serve, args=(theirs, build, self._horizon), name="givre-model", daemon=True
+        )
+        await asyncio.to_thread(self._process.start)
+        theirs.close()
+        self._pipe = None
+        try:
+            answer = await self._receive(ours, self._start_timeout_s)
+        except _Away:
+            self._end()
+            raise
+        if not answer.ok:
+            self._end()
+            raise _Away(answer.detail)
+        self._pipe = ours
+        return answer.detail
+
+    async def _ask(self, question: object, timeout_s: float) -> _Answer:
+        pipe = self._pipe
+        if pipe is None:
+            raise _Away("the model process is away")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, pipe.send, question)
+            return await self._receive(pipe, timeout_s)
+        except (OSError, _Away) as error:
+            # After a broken or missed answer the next one could be taken for it: this pipe is done.
+            self._pipe = None
+            raise _Away(str(error)) from error
+
+    async def _receive(self, pipe: Connection, timeout_s: float) -> _Answer:
+        def receive() -> _Answer:
+            if not pipe.poll(timeout_s):
+                raise _Away(f"the model process did not answer within {timeout_s:g} s")
+            try:
+                answer: _Answer = pipe.recv()
+            except (EOFError, OSError) as error:
+                raise _Away("the model process died") from error
+            return answer
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, receive)
+
+    def _checked(self, windows: Sequence[Window], answer: _Answer) -> list[Forecast]:
+        """The forecasts, if every one of them is of a window that was asked, whole and finite."""
+        if not answer.ok:
+            raise _Away(answer.detail)
+        asked = {window.tag: window for window in windows}
+        for forecast in answer.forecasts:
+            window = asked.get(forecast.tag)
+            rows = (*forecast.quantiles, *forecast.paths)
+            if window is None or forecast.made_at != window.end_at:
+                raise _Away(f"the model answered for {forecast.tag} at {forecast.made_at}, which was not asked")
+            if forecast.horizon != self._horizon or any(len(path) != self._horizon for path in forecast.paths):
+                raise _Away(f"the model gave {forecast.horizon} steps of {forecast.tag}, {self._horizon} were asked")
+            if not all(math.isfinite(x) for row in rows for x in row) or any(
+                len(row) != len(LEVELS) or list(row) != sorted(row) for row in forecast.quantiles
+            ):
+                raise _Away(f"the model gave quantiles of {forecast.tag} that are not finite and in rising order")
+        self._errors = 0
+        return answer.forecasts
+
+    def _end(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def _say(self, *, ok: bool, detail: str) -> None:
+        self._report(Status(subject="model", ok=ok, detail=detail, at=self._clock.now()))
+
+
+def _serve(pipe: Connection, build: Callable[[], Forecaster], horizon: int) -> None:
+    """The process: builds its forecaster, then answers windows with forecasts until the pipe is closed."""
+    # Ctrl-C in a terminal goes to every process of the group; the parent decides when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The event loop comes first: limit alarms must not wait for a core that is busy with a forecast.
+    os.nice(10)
+    with suppress(EOFError, OSError):
+        try:
+            forecaster = build()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear the reason
+            pipe.send(_Answer(ok=False, detail=f"the model cannot be loaded: {error}", forecasts=[]))
+            return
+        pipe.send(_Answer(ok=True, detail=getattr(forecaster, "description", forecaster.name), forecasts=[]))
+        while True:
+            windows = pipe.recv()
+            try:
+                answer = _Answer(ok=True, detail="", forecasts=forecaster.forecast(windows, horizon=horizon))
+            except Exception as error:  # noqa: BLE001 - CUDA and allocator faults have no common type
+                answer = _Answer(ok=False, detail=f"the forecast failed: {type(error).__name__}: {error}", forecasts=[])
+            pipe.send(answer)

@@ -1,0 +1,295 @@
+"""How do samples become records on disk and messages outside, without one lane waiting for another?
+
+One task takes samples in the order they arrive and lets the fast lane decide; one writes what came of it to the journal in
+group commits, and only then tells the sources and wakes the deliveries; one asks the model lane for forecasts whenever
+steps have closed and it is free. Queues are bounded: a slow disk slows the intake, and the intake slows its sources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from detectors.records import Alert, Status
+from stream.alarm_memory import dump
+from stream.command import obey
+from stream.journal import JournalFullError
+from stream.metric import Metrics
+from stream.sources.source import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detectors.records import Record, Sample
+    from stream.clock import Clock
+    from stream.delivery import Delivery
+    from stream.journal import Journal
+    from stream.lane import FastLane
+    from stream.modelling import ModelLane
+    from stream.sources.source import Source
+
+__all__ = ["Pipeline"]
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+"""Time passes at least so often (machine seconds), samples or not."""
+QUEUE_DELIVERIES = 1000
+UNSAVED_RECORDS = 50_000
+"""Above so many records that are not on disk yet, the intake waits."""
+COMMANDS_EVERY_S = 1.0
+TRIM_EVERY_S = 60.0
+DRAIN_S = 5.0
+"""How long a clean stop waits for the sinks (machine seconds); what is left is delivered after the next start."""
+DISK_RETRY_S = 1.0
+STUCK_S = 20.0
+"""A single write to the journal that takes longer is no progress (machine seconds)."""
+_REJECTED = ("future", "unknown_tag")
+
+
+class _Handover(NamedTuple):
+    samples: Sequence[Sample]
+    accepted: Callable[[], None] | None
+
+
+class Pipeline:
+    """The running service, from sources to sinks; it is the `Intake` of its sources."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[Source],
+        lane: FastLane,
+        model: Callable[[Callable[[Status], None]], ModelLane],
+        journal: Journal,
+        deliveries: Callable[[Callable[[Status], None]], Sequence[Delivery]],
+        clock: Clock,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.metrics = Metrics()
+        self.statuses: dict[str, Status] = {}
+        self._sources = sources
+        self.lane = lane
+        self.model = model(self.report)
+        self._journal = journal
+        self._deliveries = deliveries(self.report)
+        self._clock = clock
+        self._progress = progress
+        self._queue: asyncio.Queue[_Handover | None] = asyncio.Queue(QUEUE_DELIVERIES)
+        self._records: list[Record] = []
+        self._memory: dict[str, str] = {}
+        self._waiting: list[_Handover] = []
+        self._unsaved = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed_step = asyncio.Event()
+        self._writing_since: float | None = None
+        self._stopping = asyncio.Event()
+
+    # --- the intake of the sources -------------------------------------------------------------------------------------
+
+    async def deliver(self, samples: Sequence[Sample], accepted: Callable[[], None] | None = None) -> None:
+        """Takes samples, waiting while the queue is full."""
+        await self._queue.put(_Handover(samples, accepted))
+
+    def reject(self, rejection: Rejection) -> None:
+        """Counts an input that cannot become a sample; the first of its kind, and every thousandth, is logged."""
+        key = (rejection.source, rejection.tag, rejection.reason)
+        self.metrics.rejected[key] += 1
+        count = self.metrics.rejected[key]
+        if count == 1 or count % 1000 == 0:
+            log.warning(
+                "source %s, tag %s: rejected (%s), %d so far: %s",
+                rejection.source,
+                rejection.tag or "unknown",
+                rejection.reason,
+                count,
+                rejection.detail,
+            )
+
+    def report(self, status: Status) -> None:
+        """Keeps and publishes a status if it says something new."""
+        before = self.statuses.get(status.subject)
+        if before is not None and (before.ok, before.detail) == (status.ok, status.detail):
+            return
+        self.statuses[status.subject] = status
+        if before is None or before.ok != status.ok:
+            log.log(logging.INFO if status.ok else logging.WARNING, "%s: %s", status.subject, status.detail)
+        self._keep([status])
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, ready: Callable[[], None] = lambda: None) -> None:
+        """Runs until `stop`; returns when everything that arrived is on disk."""
+        self.report(Status(subject="service", ok=True, detail="running", at=self._clock.now()))
+        async with asyncio.TaskGroup() as group:
+            writer = group.create_task(self._write(), name="journal")
+            others = [
+                group.create_task(self._obey(), name="commands"),
+                group.create_task(self._forecast(), name="forecast"),
+                group.create_task(self.model.run(), name="model lane"),
+                *(group.create_task(d.run(), name=f"sink {d.name}") for d in self._deliveries),
+            ]
+            consumer = group.create_task(self._consume(), name="fast lane")
+            sources = [group.create_task(s.run(self), name=f"source {s.name}") for s in self._sources]
+            ready()
+            await self._stopping.wait()
+            for task in sources:
+                task.cancel()
+            await asyncio.wait(sources) if sources else None
+            await self._queue.put(None)
+            await consumer
+            self.report(Status(subject="service", ok=False, detail="stopped", at=self._clock.now()))
+            await self._saved()
+            await self._drain()
+            for task in (*others, writer):
+                task.cancel()
+
+    def stop(self) -> None:
+        """Asks for a clean stop: sources first, then what they delivered is judged, saved and sent."""
+        self._stopping.set()
+
+    async def _consume(self) -> None:
+        stopped = False
+        while not stopped:
+            try:
+                async with asyncio.timeout(TICK_S):
+                    handover = await self._queue.get()
+            except TimeoutError:
+                self.lane.advance(self._clock.now())
+            else:
+                stopped = handover is None
+                if handover is not None:
+                    self._take(handover)
+            self._reap()
+            self._beat()
+            while not self._room.is_set():
+                await asyncio.sleep(TICK_S)
+                self._beat()
+
+    def _beat(self) -> None:
+        """Tells the watchdog that samples are judged and that the journal is not stuck: progress, not a timer."""
+        if self._writing_since is None or asyncio.get_running_loop().time() - self._writing_since < STUCK_S:
+            self._progress()
+
+    def _take(self, handover: _Handover) -> None:
+        for sample in handover.samples:
+            placement = self.lane.offer(sample)
+            self.metrics.samples += 1
+            self.metrics.to_verdict.add((self._clock.now() - sample.arrived_at).total_seconds() / self._clock.speed)
+            if placement in _REJECTED:
+                detail = f"value {sample.value!r} of {sample.source_at.isoformat()}"
+                now = self._clock.now()
+                self.reject(Rejection(source="window", tag=sample.tag, reason=placement, detail=detail, at=now))
+        self._waiting.append(handover)
+        self._unsaved.set()
+
+    def _reap(self) -> None:
+        """Takes what the fast lane has decided since the last call, for the journal."""
+        harvest = self.lane.harvest()
+        for record in harvest.records:
+            if isinstance(record, Alert):
+                self.metrics.raised += record.state.active and not record.previous.active
+                self.metrics.cleared += record.previous.active and not record.state.active
+        if harvest.memories:
+            self._memory.update(dump(harvest.memories))
+        if harvest.records or harvest.memories:
+            self._keep(harvest.records)
+        if self.lane.has_closed:
+            self._closed_step.set()
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        self._records.extend(records)
+        if len(self._records) > UNSAVED_RECORDS:
+            self._room.clear()
+        self._unsaved.set()
+
+    # --- the journal ---------------------------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        trimmed = self._clock.now()
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            self._idle.clear()
+            records, self._records = self._records, []
+            memory, self._memory = self._memory, {}
+            waiting, self._waiting = self._waiting, []
+            await self._append(records, memory)
+            now = self._clock.now()
+            for handover in waiting:
+                if handover.samples:
+                    seconds = (now - handover.samples[0].arrived_at).total_seconds() / self._clock.speed
+                    self.metrics.to_journal.add(seconds)
+                if handover.accepted is not None:
+                    handover.accepted()
+            self._room.set()
+            for delivery in self._deliveries:
+                delivery.wake()
+            if (now - trimmed).total_seconds() > TRIM_EVERY_S * self._clock.speed:
+                trimmed = now
+                await self._trim()
+            if not self._unsaved.is_set():
+                self._idle.set()
+
+    async def _append(self, records: Sequence[Record], memory: dict[str, str]) -> None:
+        """On a full disk it waits with what it has: judging goes on, and the sources are not told until it is saved."""
+        while True:
+            self._writing_since = asyncio.get_running_loop().time()
+            try:
+                await asyncio.to_thread(self._journal.append, records, memory=memory)
+            except JournalFullError as error:
+                self._writing_since = None
+                self.report(Status(subject="journal", ok=False, detail=str(error), at=self._clock.now()))
+                await asyncio.sleep(DISK_RETRY_S)
+            else:
+                self._writing_since = None
+                self.report(Status(subject="journal", ok=True, detail="writing", at=self._clock.now()))
+                return
+
+    async def _trim(self) -> None:
+        dropped = await asyncio.to_thread(self._journal.trim, self._clock.now())
+        if dropped:
+            lost = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
+            detail = f"full: dropped before they were delivered: {lost}"
+            self.report(Status(subject="journal", ok=False, detail=detail, at=self._clock.now()))
+
+    async def _saved(self) -> None:
+        while self._unsaved.is_set() or not self._idle.is_set():
+            await asyncio.sleep(0.005)
+
+    async def _drain(self) -> None:
+        deadline = asyncio.get_running_loop().time() + DRAIN_S
+        while behind := [d for d in self._deliveries if await asyncio.to_thread(d.depth)]:
+            if asyncio.get_running_loop().time() > deadline:
+                names = ", ".join(d.name for d in behind)
+                log.info("behind: %s; what is left in the journal is delivered after the next start", names)
+                return
+            await asyncio.sleep(0.05)
+
+    # --- the model lane ------------------------------------------------------------------------------------------------
+
+    async def _forecast(self) -> None:
+        while True:
+            await self._closed_step.wait()
+            self._closed_step.clear()
+            windows = self.lane.windows()
+            if not windows:
+                continue
+            for forecast in await self.model.forecast(windows):
+                self.metrics.forecasts += 1
+                self.lane.expect(forecast, self._clock.now())
+            self._reap()
+
+    # --- commands ------------------------------------------------------------------------------------------------------
+
+    async def _obey(self) -> None:
+        while True:
+            for number, text in await asyncio.to_thread(self._journal.commands):
+                log.info("command %d: %s", number, obey(text, self.lane, self._clock.now()))
+                self._reap()
+                await asyncio.to_thread(self._journal.done, number)
+            await asyncio.sleep(COMMANDS_EVERY_S)
