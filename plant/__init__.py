@@ -1,0 +1,1 @@
+"""The simulated plant: a program of its own that the rest reaches over the wire alone."""
