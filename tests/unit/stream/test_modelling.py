@@ -1,0 +1,152 @@
+"""The model lane against models that lie, fail, hang and die, each in a real process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from detectors.records import LEVELS, Forecast, Status, Window
+from stream.clock import SystemClock
+from stream.modelling import ModelLane
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+WINDOW = Window(tag="hx/t", period_s=10, end_at=T0, values=(1.0, 2.0, 3.0))
+HORIZON = 3
+
+
+def honest(name: str, window: Window, horizon: int) -> Forecast:
+    rows = tuple(tuple(float(i) for i in range(len(LEVELS))) for _ in range(horizon))
+    return Forecast(tag=window.tag, forecaster=name, made_at=window.end_at, period_s=window.period_s, quantiles=rows)
+
+
+@dataclass
+class Fake:
+    """A forecaster whose behaviour follows the first value of the window: 0 and above is honest."""
+
+    name: str = "model"
+    lies: bool = True
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        out = []
+        for window in windows:
+            made = honest(self.name, window, horizon)
+            rows = made.quantiles
+            match window.values[0] if self.lies else 0:
+                case -1:
+                    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+                case -2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case -3:
+                    time.sleep(60)
+                case -4:
+                    made = replace(made, quantiles=rows[:-1])
+                case -5:
+                    made = replace(made, quantiles=(*rows[:-1], (float("nan"), *rows[-1][1:])))
+                case -6:
+                    made = replace(made, quantiles=(*rows[:-1], tuple(reversed(rows[-1]))))
+                case -7:
+                    made = replace(made, tag="hx/other")
+                case _:
+                    pass
+            out.append(made)
+        return out
+
+
+def refuse() -> Fake:
+    raise ValueError("model folder '/no/where': expected config.json, found nothing")
+
+
+@dataclass
+class Bench:
+    lane: ModelLane
+    said: list[Status] = field(default_factory=list)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                await asyncio.sleep(0.02)
+
+    async def ask(self, first: float = 1.0) -> Forecast:
+        (made,) = await self.lane.forecast([replace(WINDOW, values=(first, 2.0, 3.0))])
+        return made
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    build = getattr(request, "param", partial(Fake, "model"))
+    said: list[Status] = []
+    lane = ModelLane(
+        build,
+        fallback=Fake("fallback", lies=False),
+        horizon=HORIZON,
+        report=said.append,
+        clock=SystemClock(),
+        answer_timeout_s=1.0,
+        backoff_s=(0.1, 1.0),
+    )
+    task = asyncio.create_task(lane.run())
+    yield Bench(lane, said)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_until_the_model_is_up_the_fallback_forecasts_under_its_own_name(bench: Bench) -> None:
+    assert (await bench.ask()).forecaster == "fallback"
+    await bench.until(lambda: bench.lane.up)
+    assert (await bench.ask()).forecaster == "model"
+
+
+@pytest.mark.parametrize("lie", [-4, -5, -6, -7], ids=["too short", "nan", "quantiles cross", "another tag"])
+async def test_an_answer_that_is_not_whole_is_refused_within_the_same_call(bench: Bench, lie: float) -> None:
+    await bench.until(lambda: bench.lane.up)
+    assert (await bench.ask(lie)).forecaster == "fallback"
+    assert not bench.said[-1].ok
+    assert "forecasts by fallback" in bench.said[-1].detail
+    assert (await bench.ask()).forecaster == "model"
+
+
+async def test_a_failing_forecast_costs_one_tick_and_three_in_a_row_a_restart(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    first = bench.lane.pid
+    assert (await bench.ask(-1)).forecaster == "fallback"
+    assert "CUDA error" in bench.said[-1].detail
+    assert (await bench.ask()).forecaster == "model"
+    for _ in range(3):
+        await bench.ask(-1)
+    await bench.until(lambda: bench.lane.up and bench.lane.pid != first)
+    assert (await bench.ask()).forecaster == "model"
+
+
+@pytest.mark.parametrize("fault", [-2, -3], ids=["killed", "hangs"])
+async def test_a_dead_or_hanging_process_is_replaced_and_the_call_is_answered(bench: Bench, fault: float) -> None:
+    await bench.until(lambda: bench.lane.up)
+    first = bench.lane.pid
+    assert (await bench.ask(fault)).forecaster == "fallback"
+    assert not bench.said[-1].ok
+    await bench.until(lambda: bench.lane.up and bench.lane.pid != first)
+    assert (await bench.ask()).forecaster == "model"
+    assert bench.said[-1].ok
+
+
+@pytest.mark.parametrize("bench", [refuse], indirect=True)
+async def test_a_model_that_cannot_be_loaded_is_said_with_its_reason_and_tried_again(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.restarts >= 1)
+    assert "expected config.json, found nothing; forecasts by fallback" in bench.said[0].detail
+    assert (await bench.ask()).forecaster == "fallback"
+
+
+@pytest.mark.parametrize("bench", [None], indirect=True)
+async def test_without_a_model_the_fallback_is_all_there_is(bench: Bench) -> None:
+    assert (await bench.ask()).forecaster == "fallback"
+    assert bench.said[0].ok
