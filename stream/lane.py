@@ -216,6 +216,11 @@ class FastLane:
         self._closed.clear()
         return [window for tag in tags if (window := tag.window.snapshot()) is not None]
 
+    def snapshots(self) -> dict[str, Window]:
+        """The window of every tag that has one, to look at; nothing is handed over by it."""
+        windows = (tag.window.snapshot() for tag in self._tags.values())
+        return {window.tag: window for window in windows if window is not None}
+
     def harvest(self) -> Harvest:
         """What has come together since the last call."""
         harvest, self._harvest = self._harvest, Harvest()

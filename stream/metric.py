@@ -45,3 +45,5 @@ class Metrics:
         self.rejected: Counter[tuple[str, str, str]] = Counter()
         self.to_verdict = Latency()
         self.to_journal = Latency()
+        self.to_forecast = Latency()
+        self.first_forecast_s: float | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from detectors.records import Alert, Status
@@ -16,6 +17,7 @@ from stream.alarm_memory import dump
 from stream.command import obey
 from stream.journal import JournalFullError
 from stream.metric import Metrics
+from stream.present import Present
 from stream.sources.source import Rejection
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Pipeline:
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.metrics = Metrics()
+        self.present = Present()
         self.statuses: dict[str, Status] = {}
         self._sources = sources
         self.lane = lane
@@ -87,7 +90,9 @@ class Pipeline:
         self._idle.set()
         self._closed_step = asyncio.Event()
         self._writing_since: float | None = None
+        self._forecasting = False
         self._stopping = asyncio.Event()
+        self._started = time.monotonic()
 
     # --- the intake of the sources -------------------------------------------------------------------------------------
 
@@ -122,8 +127,11 @@ class Pipeline:
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
-    async def run(self, *, ready: Callable[[], None] = lambda: None) -> None:
-        """Runs until `stop`; returns when everything that arrived is on disk."""
+    async def run(self, *, ready: Callable[[], None] = lambda: None, after_model: bool = False) -> None:
+        """Runs until `stop`; returns when everything that arrived is on disk.
+
+        `after_model` lets the sources wait until the model is up, or has said why not: for a replay, which has the time.
+        """
         self.report(Status(subject="service", ok=True, detail="running", at=self._clock.now()))
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(), name="journal")
@@ -134,6 +142,8 @@ class Pipeline:
                 *(group.create_task(d.run(), name=f"sink {d.name}") for d in self._deliveries),
             ]
             consumer = group.create_task(self._consume(), name="fast lane")
+            while after_model and "model" not in self.statuses:
+                await asyncio.sleep(TICK_S)
             sources = [group.create_task(s.run(self), name=f"source {s.name}") for s in self._sources]
             ready()
             await self._stopping.wait()
@@ -147,6 +157,17 @@ class Pipeline:
             await self._drain()
             for task in (*others, writer):
                 task.cancel()
+
+    async def settled(self) -> None:
+        """Waits until everything delivered so far has been judged, forecasts included."""
+        await self._queue.join()
+        while self.lane.has_closed or self._forecasting:
+            await asyncio.sleep(0)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` has been called."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Asks for a clean stop: sources first, then what they delivered is judged, saved and sent."""
@@ -164,6 +185,7 @@ class Pipeline:
                 stopped = handover is None
                 if handover is not None:
                     self._take(handover)
+                self._queue.task_done()
             self._reap()
             self._beat()
             while not self._room.is_set():
@@ -190,6 +212,7 @@ class Pipeline:
     def _reap(self) -> None:
         """Takes what the fast lane has decided since the last call, for the journal."""
         harvest = self.lane.harvest()
+        self.present.take(harvest.records)
         for record in harvest.records:
             if isinstance(record, Alert):
                 self.metrics.raised += record.state.active and not record.previous.active
@@ -279,10 +302,17 @@ class Pipeline:
             windows = self.lane.windows()
             if not windows:
                 continue
-            for forecast in await self.model.forecast(windows):
+            asked = time.monotonic()
+            self._forecasting = True
+            forecasts = await self.model.forecast(windows)
+            self.metrics.to_forecast.add(time.monotonic() - asked)
+            for forecast in forecasts:
                 self.metrics.forecasts += 1
                 self.lane.expect(forecast, self._clock.now())
+            if self.model.up and forecasts and self.metrics.first_forecast_s is None:
+                self.metrics.first_forecast_s = time.monotonic() - self._started
             self._reap()
+            self._forecasting = False
 
     # --- commands ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,5 @@
+"""Starts the command line: `python -m stream` is `givre`."""
+
+from stream.cli import main
+
+main()

@@ -1,0 +1,340 @@
+"""Which concrete classes make up a service? The only file that knows them all; it turns settings into objects.
+
+Heavy imports wait until they are needed, so that a check of the configuration answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.secret import reveal
+
+from config.schema import InfluxSink, OpcuaSource, resolve
+from detectors.alarm import AlarmRule
+from detectors.breach import Breach
+from detectors.deviation import Deviation
+from detectors.limits import Tolerance
+from detectors.records import Priority
+from detectors.signal import Physical, Soundness, Stale
+from stream import alarm_memory
+from stream.lane import FastLane, Watch
+from stream.window import RollingWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from config.load import Loaded
+
+    from config.schema import Breach as BreachSettings
+    from config.schema import Deviation as DeviationSettings
+    from config.schema import MqttSink, MqttSource, Settings, Tag, TagSource
+    from config.schema import Tls as TlsSettings
+    from config.schema import Tolerance as ToleranceSettings
+    from detectors.alarm import Memory
+    from detectors.forecasters.forecaster import Forecaster
+    from detectors.records import Status
+    from stream.clock import Clock
+    from stream.delivery import Delivery
+    from stream.dial import Tls
+    from stream.journal import Journal
+    from stream.modelling import ModelLane
+    from stream.pipeline import Pipeline
+    from stream.sinks.sink import Sink
+    from stream.sources.source import Source
+    from stream.view import TagFace
+
+__all__ = ["build_lane", "build_pipeline", "build_sinks", "build_sources", "open_journal", "state_folder"]
+
+WINDOW_WITHOUT_MODEL = 128
+"""Steps kept per tag where no model says how many it reads."""
+
+
+def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
+    """The sources that at least one tag follows."""
+    settings, tags = loaded.settings, loaded.settings.tags()
+    sources: list[Source] = []
+    for name, source in settings.sources.items():
+        mine = {tag: body.source for tag, body in tags.items() if body.source.name == name}
+        if not mine:
+            continue
+        if isinstance(source, OpcuaSource):
+            sources.append(_opcua(name, source, mine, loaded, clock))
+        else:
+            sources.append(_mqtt(name, source, mine, loaded, clock))
+    return sources
+
+
+def build_sinks(loaded: Loaded) -> list[Sink]:
+    """The sinks, none of them connected yet."""
+    return [
+        _influxdb(name, sink, loaded) if isinstance(sink, InfluxSink) else _alerts(name, sink, loaded)
+        for name, sink in loaded.settings.sinks.items()
+    ]
+
+
+def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
+    """Windows, detectors and alarms of every tag."""
+    length = settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
+    return FastLane(
+        (_watch(name, tag, length=length, lateness_s=settings.lateness_s) for name, tag in settings.tags().items()),
+        memories,
+    )
+
+
+def alarm_names(settings: Settings) -> set[str]:
+    """Every alarm that the configuration makes, as ``asset/tag/rule``."""
+    return set(build_lane(settings, {}).alarms)
+
+
+def open_journal(loaded: Loaded) -> Journal:
+    """The journal of this configuration, made if it is missing."""
+    from stream.journal import Journal
+
+    folder = state_folder(loaded)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    settings = loaded.settings.journal
+    return Journal(folder / "journal.sqlite3", max_size_mb=settings.max_size_mb, keep_days=settings.keep_days)
+
+
+def state_folder(loaded: Loaded) -> Path:
+    """Where the journal lies: as configured, else what systemd gives, else beside the caller."""
+    if loaded.settings.state_folder is not None:
+        return resolve(loaded.settings.state_folder, loaded.folder)
+    return Path(os.environ.get("STATE_DIRECTORY", "givre-state")).resolve()
+
+
+def build_pipeline(
+    loaded: Loaded,
+    *,
+    journal: Journal,
+    clock: Clock,
+    progress: Callable[[], None] = lambda: None,
+    sources: Sequence[Source] | None = None,
+    with_model: bool = True,
+    with_sinks: bool = True,
+) -> Pipeline:
+    """The whole service over an open journal: alarms and windows are as they were left."""
+    from stream.delivery import Delivery
+    from stream.pipeline import Pipeline
+
+    settings = loaded.settings
+    lane = build_lane(settings, alarm_memory.load(journal.memory(alarm_memory.PREFIX)))
+    restore(lane, journal, settings, clock.now())
+
+    def deliveries(report: Callable[[Status], None]) -> list[Delivery]:
+        return [Delivery(journal, sink, report=report, clock=clock) for sink in sinks]
+
+    sinks = build_sinks(loaded) if with_sinks else []
+    return Pipeline(
+        sources=build_sources(loaded, clock) if sources is None else sources,
+        lane=lane,
+        model=lambda report: _model_lane(loaded, report, clock, with_model=with_model),
+        journal=journal,
+        deliveries=deliveries,
+        clock=clock,
+        progress=progress,
+    )
+
+
+def restore(lane: FastLane, journal: Journal, settings: Settings, now: datetime) -> None:
+    """Fills the windows with what the journal still knows of them."""
+    length = settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
+    reach_s = max(tag.period_s * length + tag.hold_s for tag in settings.tags().values())
+    samples = sorted(journal.samples(now - timedelta(seconds=reach_s)), key=lambda sample: sample.arrived_at)
+    lane.restore((sample for sample in samples if sample.arrived_at <= now), now)
+
+
+def faces(settings: Settings) -> dict[str, TagFace]:
+    """How every tag is written at the terminal."""
+    from stream.view import TagFace
+
+    return {
+        name: TagFace(
+            unit=tag.unit,
+            low=None if tag.tolerance is None else tag.tolerance.setpoint - tag.tolerance.tolerance,
+            high=None if tag.tolerance is None else tag.tolerance.setpoint + tag.tolerance.tolerance,
+        )
+        for name, tag in settings.tags().items()
+    }
+
+
+def build_forecaster(
+    folder: Path, *, device: str, context: int, min_context: int, samples: int, temperature: float, seed: int
+) -> Forecaster:
+    """The language model's forecaster: called inside the model lane's process, where torch may be imported."""
+    from detectors.language.forecaster import LanguageForecaster
+    from detectors.language.model import load_model
+
+    return LanguageForecaster(
+        load_model(folder, device=device),
+        context=context,
+        min_context=min_context,
+        samples=samples,
+        temperature=temperature,
+        seed=seed,
+    )
+
+
+def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, *, with_model: bool) -> ModelLane:
+    from detectors.forecasters.persistence import Persistence
+
+    from stream.modelling import ModelLane
+
+    model = loaded.settings.model
+    build = None
+    if model is not None and with_model:
+        build = partial(
+            build_forecaster,
+            _model_folder(model.path, loaded.folder),
+            device=model.device,
+            context=model.context,
+            min_context=model.min_context,
+            samples=model.samples,
+            temperature=model.temperature,
+            seed=model.seed,
+        )
+    return ModelLane(
+        build,
+        fallback=Persistence(samples=model.samples if model else 64, seed=model.seed if model else 0),
+        horizon=model.horizon if model else 12,
+        report=report,
+        clock=clock,
+    )
+
+
+def _watch(name: str, tag: Tag, *, length: int, lateness_s: float) -> Watch:
+    watch = Watch(
+        window=RollingWindow(tag=name, period_s=tag.period_s, hold_s=tag.hold_s, length=length, lateness_s=lateness_s),
+        on_report=[(Soundness(), AlarmRule(priority=Priority.LOW, unit=tag.unit))],
+        on_step=[(Stale(hold_s=tag.hold_s), AlarmRule(priority=Priority.LOW, unit=tag.unit))],
+    )
+    if tag.physical is not None:
+        watch.physical = Physical(low=tag.physical.low, high=tag.physical.high)
+        watch.on_report = [*watch.on_report, (watch.physical, AlarmRule(priority=Priority.LOW, unit=tag.unit))]
+    if (band := tag.tolerance) is not None:
+        tolerance = Tolerance(setpoint=band.setpoint, tolerance=band.tolerance)
+        # The deadband in engineering units becomes the lower edge of the normalised score.
+        watch.on_sample = [(tolerance, _rule(band, tag.unit, clear_below=1 - band.deadband / band.tolerance))]
+        if tag.breach is not None:
+            breach = Breach(low=tolerance.low, high=tolerance.high, probability=tag.breach.probability)
+            watch.on_forecast = [(breach, _rule(tag.breach, tag.unit, clear_below=0.75))]
+    if tag.deviation is not None:
+        watch.deviation = (Deviation(minimum=tag.deviation.minimum), _rule(tag.deviation, tag.unit, clear_below=0.9))
+    return watch
+
+
+def _rule(
+    settings: ToleranceSettings | BreachSettings | DeviationSettings, unit: str, *, clear_below: float
+) -> AlarmRule:
+    return AlarmRule(
+        on_delay_s=settings.on_delay_s,
+        off_delay_s=settings.off_delay_s,
+        priority=Priority(settings.priority),
+        clear_below=clear_below,
+        unit=unit,
+    )
+
+
+def _model_folder(path: str, folder: Path) -> Path:
+    from stream.weights import default_model
+
+    return default_model(lambda _what, _share: None) if path == "default" else resolve(path, folder)
+
+
+def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:
+    from stream.sources import opcua
+
+    security = source.security
+    return opcua.OpcuaSource(
+        name=name,
+        endpoint=source.endpoint,
+        namespace=source.namespace,
+        tags=[opcua.UaTag(tag=tag, node=s.node or "", deadband=s.deadband) for tag, s in tags.items()],
+        publishing_interval_s=source.publishing_interval_s,
+        sampling_interval_s=source.sampling_interval_s,
+        queue_size=source.queue_size,
+        silent_after_s=source.silent_after_s,
+        security=security
+        and opcua.UaSecurity(
+            policy=security.policy,
+            certificate=resolve(security.certificate, loaded.folder),
+            private_key=resolve(security.private_key, loaded.folder),
+            trust=resolve(security.trust, loaded.folder),
+        ),
+        username=source.username,
+        password=reveal(source.password, loaded, "sources", name, "password"),
+        clock=clock,
+    )
+
+
+def _mqtt(name: str, source: MqttSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:
+    from stream.sources import mqtt
+
+    return mqtt.MqttSource(
+        name=name,
+        host=source.host,
+        port=source.port,
+        protocol=source.protocol,
+        client_id=source.client_id,
+        keepalive_s=source.keepalive_s,
+        tls=_tls(source.tls, loaded),
+        username=source.username,
+        password=reveal(source.password, loaded, "sources", name, "password"),
+        tags=[
+            mqtt.MqttTag(tag=tag, topic=s.topic or "", value=s.value, time=s.time, quality=s.quality)
+            for tag, s in tags.items()
+        ],
+        status_topic=f"givre/{loaded.settings.site}/status/{name}",
+        clock=clock,
+    )
+
+
+def _alerts(name: str, sink: MqttSink, loaded: Loaded) -> Sink:
+    from stream.sinks import mqtt
+
+    return mqtt.MqttSink(
+        name=name,
+        site=loaded.settings.site,
+        host=sink.host,
+        port=sink.port,
+        protocol=sink.protocol,
+        client_id=sink.client_id,
+        prefix=sink.prefix,
+        keepalive_s=sink.keepalive_s,
+        tls=_tls(sink.tls, loaded),
+        username=sink.username,
+        password=reveal(sink.password, loaded, "sinks", name, "password"),
+    )
+
+
+def _influxdb(name: str, sink: InfluxSink, loaded: Loaded) -> Sink:
+    from stream.sinks import influxdb
+
+    return influxdb.InfluxSink(
+        name=name,
+        site=loaded.settings.site,
+        version=sink.version,
+        url=sink.url,
+        bucket=sink.bucket,
+        org=sink.org,
+        token=reveal(sink.token, loaded, "sinks", name, "token"),
+        username=sink.username,
+        password=reveal(sink.password, loaded, "sinks", name, "password"),
+    )
+
+
+def _tls(settings: TlsSettings | None, loaded: Loaded) -> Tls | None:
+    from stream.dial import Tls
+
+    if settings is None:
+        return None
+
+    def path(text: str | None) -> Path | None:
+        return None if text is None else resolve(text, loaded.folder)
+
+    return Tls(ca=path(settings.ca), certificate=path(settings.certificate), private_key=path(settings.private_key))

@@ -1,0 +1,249 @@
+"""What can be said at the command line? `givre --help`; every command imports what it needs when it is called.
+
+Exit codes: 0 all is well; 1 the input, the configuration or an endpoint is wrong, and the message says what to do; 2 the
+command line itself is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from config.load import Loaded
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="givre",
+    help="Forecasts and alarms for plant tags, by a language model that runs on the plant's own edge PC.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+alarms_app = typer.Typer(help="See the alarms of a running service, and acknowledge them.", no_args_is_help=True)
+model_app = typer.Typer(help="Fetch the default language model.", no_args_is_help=True)
+app.add_typer(alarms_app, name="alarms")
+app.add_typer(model_app, name="model")
+
+console = Console()
+complaints = Console(stderr=True)
+
+Config = Annotated[Path, typer.Argument(help="Configuration file (YAML); config/heat_exchanger.yaml is the reference.")]
+
+
+def main() -> None:
+    """Entry point of the `givre` command."""
+    app()
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Run the service: follow the tags, forecast, judge, alarm. Ends cleanly on SIGTERM or Ctrl-C."""
+    from stream.assemble import build_pipeline, open_journal
+    from stream.clock import SystemClock
+    from stream.notify import Notifier
+    from stream.service import log_to_stderr, serve
+
+    log_to_stderr()
+    loaded = _load(config)
+    notifier = Notifier.from_environment()
+    journal = open_journal(loaded)
+    try:
+        pipeline = build_pipeline(loaded, journal=journal, clock=SystemClock(), progress=notifier.beat)
+        asyncio.run(serve(pipeline, ready=notifier.ready))
+    finally:
+        notifier.stopping()
+        journal.close()
+
+
+@app.command()
+def check(
+    config: Config,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also try every endpoint, and name each tag that cannot be had.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check a configuration; exit code 1 if something is wrong. Nothing is started and nothing is written."""
+    from stream.check import check as examine
+
+    result = examine(config, connect=connect)
+    if as_json:
+        console.print_json(json.dumps(result.as_dict()))
+    else:
+        result.print(console)
+    raise typer.Exit(0 if result.ok else 1)
+
+
+@app.command()
+def replay(
+    config: Config,
+    source: Annotated[Path, typer.Option("--from", help="History as CSV: a line per change, or a column per tag.")],
+    state: Annotated[
+        Path | None, typer.Option(help="Folder for the journal of the replay; a new temporary one if absent.")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of the dates in the file.")] = "UTC",
+    model: Annotated[
+        bool, typer.Option("--model/--no-model", help="Forecast with the configured model; else by persistence.")
+    ] = True,
+) -> None:
+    """Run recorded history through exactly the live path, as fast as it goes; alarms and figures are printed."""
+    from stream.replay import ReplayError, run_replay
+    from stream.service import log_to_stderr
+
+    log_to_stderr(logging.WARNING)
+    loaded = _load(config)
+    try:
+        run_replay(
+            loaded,
+            source,
+            folder=state or Path(tempfile.mkdtemp(prefix="givre-replay-")),
+            timezone=timezone,
+            model=model,
+            console=console,
+        )
+    except ReplayError as error:
+        _fail(str(error))
+
+
+@app.command()
+def history(
+    config: Config,
+    tag: Annotated[str | None, typer.Option(help="Only this tag, as asset/tag.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only sample, forecast, verdict, alert or status.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="From this moment (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Up to this moment (UTC).")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """Print what the journal holds, newest last: samples, forecasts, verdicts, alerts, statuses."""
+    from stream.print_history import HistoryQuery, print_history
+
+    loaded = _load(config)
+    query = HistoryQuery(tag=tag, kind=kind, since=since, until=until, limit=limit)
+    problem = print_history(loaded, query, console=console, as_json=as_json)
+    if problem:
+        _fail(problem)
+
+
+@alarms_app.command("list")
+def alarms_list(config: Config) -> None:
+    """Every alarm that is not normal, with its state, since when and its last message."""
+    from stream.print_history import print_alarms
+
+    problem = print_alarms(_load(config), console=console)
+    if problem:
+        _fail(problem)
+
+
+@alarms_app.command("ack")
+def alarms_ack(
+    config: Config,
+    alarm: Annotated[str, typer.Argument(help="Name of the alarm: asset/tag/rule.")],
+    by: Annotated[str, typer.Option("--by", help="Who acknowledges.")],
+) -> None:
+    """Acknowledge an alarm; the service takes it within a second, or at its next start."""
+    from stream.assemble import alarm_names, open_journal
+    from stream.command import acknowledge
+
+    loaded = _load(config)
+    known = alarm_names(loaded.settings)
+    if alarm not in known:
+        _fail(f"no alarm is named {alarm!r}; alarms are: {', '.join(sorted(known))}")
+    journal = open_journal(loaded)
+    try:
+        journal.post(acknowledge(alarm, by=by))
+    finally:
+        journal.close()
+    console.print(f"acknowledged: {alarm}, by {by}", highlight=False)
+
+
+@model_app.command("fetch")
+def model_fetch() -> None:
+    """Fetch the default model once, check it, and convert it to a form that loads in seconds."""
+    from stream.weights import WeightsError
+
+    try:
+        folder = _fetch_model()
+    except WeightsError as error:
+        _fail(str(error))
+    console.print(f"model ready in {folder}", highlight=False)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float | None, typer.Option("--for", help="End after so many seconds; without it, at Ctrl-C.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the figures of the run as JSON.")] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=100, help="Plant seconds per second.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Another plant.")] = 1,
+    scenario: Annotated[str, typer.Option(help="quiet, tour, or faults such as load_step@120+60.")] = "tour",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where configuration, journal and labels go; default ./demo-run.")
+    ] = None,
+) -> None:
+    """A simulated heat exchanger with faults, and Givre beside it, over real OPC UA and MQTT; nothing has to be prepared."""
+    import shutil
+
+    from stream.demo import DemoError, run_demo
+    from stream.service import log_to_stderr
+    from stream.weights import WeightsError
+
+    log_to_stderr(logging.ERROR if console.is_terminal else logging.WARNING)
+    home = folder or Path("demo-run")
+    for old in ("state", "plant"):
+        shutil.rmtree(home / old, ignore_errors=True)
+    try:
+        _fetch_model()
+        figures = asyncio.run(
+            run_demo(console=console, folder=home, speed=speed, seed=seed, scenario=scenario, seconds=seconds)
+        )
+    except (DemoError, WeightsError) as error:
+        _fail(str(error))
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    console.print_json(json.dumps(figures))
+    console.print(f"The journal stays: givre history {home / 'demo.yaml'}", highlight=False)
+
+
+def _load(path: Path) -> Loaded:
+    from config.errors import ConfigError
+    from config.load import load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _fetch_model() -> Path:
+    """The default model's folder; a progress bar shows what takes its time."""
+    from rich.progress import Progress
+
+    from stream.weights import default_model
+
+    with Progress(console=complaints, transient=True) as progress:
+        task = progress.add_task("default model", total=1.0)
+
+        def show(what: str, share: float) -> None:
+            progress.update(task, description=what, completed=share)
+
+        return default_model(show)
+
+
+def _fail(message: str) -> NoReturn:
+    complaints.print(f"givre: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(1)

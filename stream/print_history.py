@@ -1,0 +1,145 @@
+"""What does the journal hold, as a person or a program reads it?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from detectors.records import Alert, Forecast, Record, Sample, Status, Verdict
+from stream import alarm_memory
+from stream.assemble import open_journal, state_folder
+
+if TYPE_CHECKING:
+    from config.load import Loaded
+    from rich.console import Console
+
+    from stream.journal import Journal
+
+__all__ = ["HistoryQuery", "print_alarms", "print_history"]
+
+KINDS: dict[str, type[Record]] = {
+    "sample": Sample,
+    "forecast": Forecast,
+    "verdict": Verdict,
+    "alert": Alert,
+    "status": Status,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which records; moments without a zone are UTC."""
+
+    tag: str | None
+    kind: str | None
+    since: datetime | None
+    until: datetime | None
+    limit: int
+
+
+def print_history(loaded: Loaded, query: HistoryQuery, *, console: Console, as_json: bool) -> str:
+    """Prints the newest records that match, oldest first; returns what is wrong with the question, or nothing."""
+    if query.kind is not None and query.kind not in KINDS:
+        return f"--kind: expected one of {', '.join(KINDS)}, found {query.kind!r}"
+    known = loaded.settings.tags()
+    if query.tag is not None and query.tag not in known:
+        return f"--tag: expected one of {', '.join(sorted(known))}, found {query.tag!r}"
+    journal = _open(loaded)
+    if isinstance(journal, str):
+        return journal
+    try:
+        records = deque(
+            journal.history(
+                kinds=None if query.kind is None else {KINDS[query.kind]},
+                tag=query.tag,
+                since=_utc(query.since),
+                until=_utc(query.until),
+            ),
+            maxlen=query.limit,
+        )
+    finally:
+        journal.close()
+    if as_json:
+        for record in records:
+            fields = {"kind": _kind(record)} | dataclasses.asdict(record)
+            console.out(json.dumps(fields, default=_text), highlight=False)
+        return ""
+    table = Table(box=None, header_style="bold")
+    table.add_column("at (UTC)", no_wrap=True)
+    table.add_column("kind")
+    table.add_column("of", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for record in records:
+        at, of, what = _line(record, known[record.tag].unit if getattr(record, "tag", None) in known else "")
+        table.add_row(f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3], _kind(record), of, what)
+    console.print(table)
+    return ""
+
+
+def print_alarms(loaded: Loaded, *, console: Console) -> str:
+    """Prints every alarm that is not normal."""
+    journal = _open(loaded)
+    if isinstance(journal, str):
+        return journal
+    try:
+        memories = alarm_memory.load(journal.memory(alarm_memory.PREFIX))
+        texts = {alert.alarm: alert.text for alert in journal.history(kinds={Alert}) if isinstance(alert, Alert)}
+    finally:
+        journal.close()
+    table = Table(box=None, header_style="bold")
+    for column in ("alarm", "state", "since (UTC)", "last message"):
+        table.add_column(column, overflow="fold")
+    standing = {name: memory for name, memory in sorted(memories.items()) if memory.state != "normal"}
+    for name, memory in standing.items():
+        since = "" if memory.since is None else f"{memory.since:%Y-%m-%d %H:%M:%S}"
+        table.add_row(name, memory.state, since, texts.get(name, ""))
+    console.print(table if standing else f"no alarms: all {len(memories)} that ever changed are normal")
+    return ""
+
+
+def _open(loaded: Loaded) -> Journal | str:
+    path = state_folder(loaded) / "journal.sqlite3"
+    if not path.exists():
+        return f"there is no journal at {path}: has the service run with this configuration?"
+    return open_journal(loaded)
+
+
+def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
+    match record:
+        case Sample():
+            value = record.reason if record.value is None else f"{record.value:g} {unit}"
+            return record.source_at, record.tag, f"{value}  ({record.quality})"
+        case Forecast():
+            low, median, high = (record.quantiles[-1][i] for i in (0, 3, 6))
+            ahead = record.horizon * record.period_s
+            return (
+                record.made_at,
+                record.tag,
+                f"in {ahead:g} s: {median:.5g} {unit}, 90 % within {low:.5g} to {high:.5g}  ({record.forecaster})",
+            )
+        case Verdict():
+            return record.at, record.tag, f"{record.rule}: score {record.score:.2f}"
+        case Alert():
+            return record.at, record.alarm, f"{record.state}: {record.text}"
+        case Status():
+            return record.at, record.subject, f"{'ok' if record.ok else 'not ok'}: {record.detail}"
+
+
+def _kind(record: Record) -> str:
+    return type(record).__name__.lower()
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,136 @@
+"""What would Givre have said of recorded history? The live path, fed from a file on a clock that the file drives.
+
+Nothing leaves: the replay has no sinks and a journal of its own. The model gets the time it needs at every step, so a
+replay is as exact as it is slow; without a model it runs at some ten thousand samples a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from detectors.records import Alert
+from stream.assemble import build_pipeline
+from stream.journal import Journal
+from stream.sources.history import HistoryError, read_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.load import Loaded
+    from rich.console import Console
+
+    from detectors.records import Sample
+    from stream.pipeline import Pipeline
+    from stream.sources.source import Intake
+
+__all__ = ["ReplayError", "run_replay"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ALERTS_SHOWN = 40
+
+
+class ReplayError(Exception):
+    """The history cannot be replayed; the text says why and what to do."""
+
+
+@dataclass
+class _FileClock:
+    """Stands at the latest sample that was fed."""
+
+    moment: datetime = _EPOCH
+    speed: float = 1.0
+
+    def now(self) -> datetime:
+        return self.moment
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))
+
+
+@dataclass
+class _History:
+    """A file as a source: one step of the shortest period at a time, waiting each time until all of it has been judged."""
+
+    samples: Iterator[Sample]
+    step_s: float
+    clock: _FileClock
+    name: str = "replay"
+    error: HistoryError | None = None
+    pipeline: Pipeline | None = field(default=None)
+
+    async def run(self, intake: Intake) -> None:
+        assert self.pipeline is not None
+        try:
+            for _, step in groupby(
+                self.samples, key=lambda s: (s.arrived_at - _EPOCH) // timedelta(seconds=self.step_s)
+            ):
+                samples = tuple(step)
+                self.clock.moment = max(self.clock.moment, samples[-1].arrived_at)
+                await intake.deliver(samples)
+                await self.pipeline.settled()
+        except HistoryError as error:
+            self.error = error
+        self.pipeline.stop()
+
+    async def probe(self) -> list[str]:
+        return []
+
+
+def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model: bool, console: Console) -> None:
+    """Replays a history file and prints what came of it.
+
+    Raises ReplayError for a file that cannot be read, or that has nothing of the configured tags.
+    """
+    tags = loaded.settings.tags()
+    names = {name: name for name in tags} | {name.partition("/")[2]: name for name in tags}
+    clock = _FileClock()
+    folder.mkdir(parents=True, exist_ok=True)
+    journal_path = folder / "journal.sqlite3"
+    if journal_path.exists():
+        raise ReplayError(f"{journal_path} exists: expected a folder without a journal; give another --state")
+    journal = Journal(journal_path, max_size_mb=loaded.settings.journal.max_size_mb, keep_days=36500)
+    began = time.monotonic()
+    pipeline: Pipeline | None = None
+    try:
+        history = _History(samples=iter(()), step_s=min(tag.period_s for tag in tags.values()), clock=clock)
+        pipeline = build_pipeline(
+            loaded, journal=journal, clock=clock, sources=[history], with_model=model, with_sinks=False
+        )
+        history.pipeline = pipeline
+        try:
+            history.samples = read_history(path, tags=names, timezone=timezone, reject=pipeline.reject)
+        except HistoryError as error:
+            raise ReplayError(str(error)) from error
+        asyncio.run(pipeline.run(after_model=True))
+        if history.error is not None:
+            raise ReplayError(str(history.error))
+        if pipeline.metrics.samples == 0:
+            raise ReplayError(f"{path}: no sample of a configured tag; tags are: {', '.join(sorted(tags))}")
+        _print(pipeline, list(journal.history(kinds={Alert})), time.monotonic() - began, console)
+        console.print(f"journal: {journal_path}", highlight=False)
+    finally:
+        journal.close()
+
+
+def _print(pipeline: Pipeline, alerts: list[Alert], seconds: float, console: Console) -> None:
+    table = Table(title=f"{len(alerts)} transitions", title_justify="left", box=None)
+    for column in ("at (UTC)", "state", "priority", "what"):
+        table.add_column(column, overflow="fold")
+    for alert in alerts[-_ALERTS_SHOWN:]:
+        table.add_row(f"{alert.at:%Y-%m-%d %H:%M:%S}", alert.state, alert.priority, alert.text)
+    console.print(table)
+    metrics = pipeline.metrics
+    console.print(
+        f"{metrics.samples} samples, {metrics.forecasts} forecasts, {pipeline.lane.verdicts} verdicts, "
+        f"{metrics.raised} alarms raised, {metrics.cleared} cleared, {sum(metrics.rejected.values())} inputs rejected, "
+        f"in {seconds:.1f} s",
+        highlight=False,
+    )

@@ -1,0 +1,42 @@
+"""How does the service live and end? Signals, the supervisor's notifications, and a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream.pipeline import Pipeline
+
+__all__ = ["log_to_stderr", "serve"]
+
+_QUIET = ("asyncua", "paho", "amqtt", "transformers", "urllib3")
+
+
+async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Runs the pipeline until SIGTERM or SIGINT; a second signal ends the process at once, as usual."""
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        logging.getLogger(__name__).info("%s: stopping", number.name)
+        loop.remove_signal_handler(number)
+        pipeline.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await pipeline.run(ready=ready)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """One line per message, for the journal of the supervisor; libraries speak from WARNING up."""
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
