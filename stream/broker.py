@@ -4,16 +4,16 @@ paho-mqtt speaks the protocol; the event loop drives it, without paho's own netw
 down with it and the service lives on deaf, whereas here whatever breaks ends the connection and says so. It is also quicker
 (no hand-over per message), and back-pressure is simply not reading.
 
-A `Connection` lives from CONNECT to its loss and is never used again; whoever wants to stay connected opens another after
-`Backoff.next_s`. Nothing can therefore leak from one connection into the next, such as an acknowledgement whose number
-means another message by now.
+A `Connection` lives from CONNECT to its loss and is never used again; whoever wants to stay connected opens another after a
+wait (`stream.backoff`). Nothing can therefore leak from one connection into the next, such as an acknowledgement whose
+number means another message by now.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from stream.answer import goodbye, refusal
 from stream.dial import Address, BrokerError, Stream, Tls, dial
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-__all__ = ["Address", "Backoff", "BrokerError", "Connection", "Message", "RefusedError", "Tls", "Will"]
+__all__ = ["Address", "BrokerError", "Connection", "Message", "RefusedError", "Tls", "Will"]
 
 OPEN_LIMIT_S = 10.0
 TICK_S = 1.0
 SILENT_KEEPALIVES = 1.5  # as the standard has it for the broker
 SESSION_EXPIRY_S = 7 * 86_400  # MQTT 5: so long the broker keeps what arrives while we are away
 RECEIVE_MAXIMUM = 2000  # MQTT 5: messages we may have in hand without having acknowledged them
+WINDOW = 20  # messages sent and not yet confirmed, at most; a broker may allow fewer
 PACKET_MAXIMUM = 1 << 20  # MQTT 5: the broker drops what is larger instead of sending it
 
 # PUBACK codes that say the same message would never be taken: topic name invalid, payload format invalid.
@@ -63,28 +65,6 @@ class Will:
     payload: bytes
 
 
-class Backoff:
-    """Waits before the next attempt: from 1..2 s, growing by half each time, to 15..30 s at most.
-
-    Two clients with one client id throw each other out for ever, and each of their connections succeeds: the wait is only
-    short again after a connection that lasted longer than two such clients can leave each other.
-    """
-
-    LONGEST_S = 30.0
-    SHORTEST_S = 2.0
-
-    def __init__(self) -> None:
-        self._longest_s = self.SHORTEST_S
-
-    def next_s(self, lasted_s: float = 0.0) -> float:
-        """Seconds to wait now, after a connection that lasted `lasted_s`."""
-        if lasted_s > 2 * self.LONGEST_S:
-            self._longest_s = self.SHORTEST_S
-        longest_s = self._longest_s
-        self._longest_s = min(longest_s * 1.5, self.LONGEST_S)
-        return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - jitter, no secret
-
-
 class Connection:
     """One connection to a broker; made by `open`.
 
@@ -110,6 +90,8 @@ class Connection:
         self._flush_due = False
         self._waits_to_write = False
         self._tick: asyncio.TimerHandle | None = None
+        self._window = WINDOW
+        self._outbox: deque[tuple[str, bytes, bool, asyncio.Future[None]]] = deque()
         self._published: dict[int, asyncio.Future[None]] = {}
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._client = self._make_client(will)
@@ -173,7 +155,8 @@ class Connection:
         if self.lost.done():
             done.set_exception(BrokerError(self.lost.result()))
         else:
-            self._published[self._client.publish(topic, payload, qos=1, retain=retain).mid] = done
+            self._outbox.append((topic, payload, retain, done))
+            self._send()
         return done
 
     def acknowledge(self, mids: Iterable[int]) -> None:
@@ -202,6 +185,10 @@ class Connection:
             self._flush()
         self._lose("closed")
 
+    def abandon(self, reason: str) -> None:
+        """Drops the connection without goodbye: nothing more of it leaves, and the broker tells our will."""
+        self._lose(reason)
+
     # -- the life of the connection
 
     def _make_client(self, will: Will | None) -> _Client:
@@ -214,6 +201,7 @@ class Connection:
             reconnect_on_failure=False,
             manual_ack=True,
         )
+        client.max_inflight_messages_set(0)  # the window is ours: paho's cannot follow what the broker allows
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
         if will is not None:
@@ -255,12 +243,18 @@ class Connection:
             self._stream.close()
         error = BrokerError(reason)
         waiters: list[asyncio.Future[Any]] = [*self._published.values(), *self._subscribed.values(), self._accepted]
+        waiters += [entry[-1] for entry in self._outbox]
         for waiting in waiters:
             if not waiting.done():
-                waiting.set_exception(error)
-                waiting.exception()  # seen: who waits no longer is not warned of
+                _fail(waiting, error)
+        self._outbox.clear()
         self._published.clear()
         self._subscribed.clear()
+
+    def _send(self) -> None:
+        while self._outbox and len(self._published) < self._window:
+            topic, payload, retain, done = self._outbox.popleft()
+            self._published[self._client.publish(topic, payload, qos=1, retain=retain).mid] = done
 
     def _forget_socket(self) -> None:
         if self._reader is not None:
@@ -330,20 +324,20 @@ class Connection:
         self, _c: object, _u: object, flags: paho.ConnectFlags, code: ReasonCode, found: Properties | None
     ) -> None:
         if code.is_failure:
-            self._lose(f"{self._address}: {_refusal(code, self._address)}")
+            self._lose(f"{self._address}: {refusal(code, self._address)}")
             return
         self.session_present = flags.session_present
         self.packet_maximum = getattr(found, "MaximumPacketSize", self.packet_maximum)
         self.retains = bool(getattr(found, "RetainAvailable", 1))
         # More would be a protocol error; paho does not look at it itself.
-        self._client.max_inflight_messages_set(min(getattr(found, "ReceiveMaximum", 20), 20))
+        self._window = min(getattr(found, "ReceiveMaximum", WINDOW), WINDOW)
         if not self._accepted.done():
             self._accepted.set_result(None)
 
     def _disconnected(self, _c: object, _u: object, flags: paho.DisconnectFlags, code: ReasonCode, *_: object) -> None:
         ours = self._address.client_id
         if flags.is_disconnect_packet_from_server:
-            self._lose(f"{self._address}: {_goodbye(code, ours)}")
+            self._lose(f"{self._address}: {goodbye(code, ours)}")
             return
         error = self._stream.error if self._stream is not None else None
         if error is not None:
@@ -370,14 +364,15 @@ class Connection:
 
     def _confirmed(self, _c: object, _u: object, mid: int, code: ReasonCode, _p: object) -> None:
         done = self._published.pop(mid, None)
+        self._send()
         if done is None or done.done():
             return
         if not code.is_failure:
             done.set_result(None)
         elif code.value in NEVER:
-            done.set_exception(RefusedError(f"{self._address}: {code.getName()}"))
+            _fail(done, RefusedError(f"{self._address}: {code.getName()}"))
         else:
-            done.set_exception(BrokerError(f"{self._address}: it does not take the message: {code.getName()}"))
+            _fail(done, BrokerError(f"{self._address}: it does not take the message: {code.getName()}"))
 
     def _answered(self, _c: object, _u: object, mid: int, codes: list[ReasonCode], _p: object) -> None:
         answer = self._subscribed.pop(mid, None)
@@ -395,23 +390,6 @@ class _Client(paho.Client):
         return self.stream
 
 
-def _refusal(code: ReasonCode, address: Address) -> str:
-    """Why the broker does not want us, and what to do about it."""
-    who = f"user {address.username!r}" if address.username is not None else "a client without user name"
-    match code.value:
-        case 0x84 if address.protocol == "5":
-            return 'it does not speak MQTT 5: set protocol: "3.1.1"'
-        case 0x85:
-            return f"it does not allow client_id {address.client_id!r}"
-        case 0x86:
-            return f"it refuses {who}: bad user name or password"
-        case 0x87:
-            return f"it refuses {who} with client_id {address.client_id!r}: not authorised"
-        case _:
-            return f"it refuses the connection: {code.getName()}"
-
-
-def _goodbye(code: ReasonCode, client_id: str) -> str:
-    if code.value == 0x8E:
-        return f"another client connected with our client_id {client_id!r}: give each its own"
-    return f"it ended the connection: {code.getName()}"
+def _fail(waiting: asyncio.Future[Any], error: Exception) -> None:
+    waiting.set_exception(error)
+    waiting.exception()  # marks it as seen: nobody need be waiting for it any more

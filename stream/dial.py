@@ -19,6 +19,10 @@ __all__ = ["Address", "BrokerError", "Stream", "Tls", "dial", "security"]
 READ_BYTES = 32_768  # what one turn of the event loop reads at most: a few hundred messages, a few milliseconds
 DIAL_LIMIT_S = 5.0  # per address that the host name stands for
 
+# A broker that gathers small packets (mosquitto by default) holds a second PUBACK back until we acknowledge the first, which
+# Linux delays by 40 ms unless told otherwise, each time anew.
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
 
 class BrokerError(Exception):
     """The broker cannot be had, or is lost; the text is a whole sentence for the operator."""
@@ -82,6 +86,8 @@ class Stream:
                 raise
             self.received_at = time.monotonic()
             begin = 0
+            if _QUICK_ACK is not None:
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         end = begin + size
         self._read = min(end, len(self._ahead))
         return self._ahead[begin:end]

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from paho.mqtt.matcher import MQTTMatcher
 
 from detectors.records import Quality, Sample, Status
-from stream.broker import Address, Backoff, BrokerError, Connection, Message, Tls, Will
+from stream.backoff import Backoff
+from stream.broker import Address, BrokerError, Connection, Message, Tls, Will
 from stream.sources.payload import Layout, PayloadError, Reading, decode, parse, read
 from stream.sources.source import Rejection
 

@@ -1,0 +1,35 @@
+"""What does a broker's reason code mean to an operator, and what can be done about it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from stream.dial import Address
+
+__all__ = ["goodbye", "refusal"]
+
+
+def refusal(code: ReasonCode, address: Address) -> str:
+    """Why the broker does not want us, and what to do about it."""
+    who = f"user {address.username!r}" if address.username is not None else "a client without user name"
+    match code.value:
+        case 0x84 if address.protocol == "5":
+            return 'it does not speak MQTT 5: set protocol: "3.1.1"'
+        case 0x85:
+            return f"it does not allow client_id {address.client_id!r}"
+        case 0x86:
+            return f"it refuses {who}: bad user name or password"
+        case 0x87:
+            return f"it refuses {who} with client_id {address.client_id!r}: not authorised"
+        case _:
+            return f"it refuses the connection: {code.getName()}"
+
+
+def goodbye(code: ReasonCode, client_id: str) -> str:
+    """Why the broker ends a connection (MQTT 5 alone says so)."""
+    if code.value == 0x8E:
+        return f"another client connected with our client_id {client_id!r}: give each its own"
+    return f"it ended the connection: {code.getName()}"
