@@ -45,7 +45,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 rates[name].append(_measure(name, broker, Path(folder), options.samples, options.tags))
     best_bare = max(CONSUMERS[:2], key=lambda name: median(rates[name]))
-    table = Table(title=f"QoS 1, {options.samples} samples of {options.tags} tags, one core; median of {options.rounds}")
+    table = Table(
+        title=f"QoS 1, {options.samples} samples of {options.tags} tags, one core; median of {options.rounds}"
+    )
     for column in ("consumer", "samples/s", "us per sample", "range"):
         table.add_column(column, justify="left" if column == "consumer" else "right")
     for name, values in rates.items():
@@ -85,7 +87,16 @@ def _measure(name: str, broker: str, folder: Path, samples: int, tags: int) -> f
         _open_session(port)
         _publish(port, samples, tags)
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.throughput_consumer", name, str(port), str(samples), str(tags), str(folder)],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.throughput_consumer",
+                name,
+                str(port),
+                str(samples),
+                str(tags),
+                str(folder),
+            ],
             capture_output=True,
             text=True,
             timeout=180,

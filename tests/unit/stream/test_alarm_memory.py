@@ -1,0 +1,26 @@
+"""An alarm's memory on its way to the journal and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detectors.alarm import Memory
+from detectors.records import AlarmState
+from stream.alarm_memory import dump, load
+
+moments = st.one_of(st.none(), st.datetimes(timezones=st.just(UTC), min_value=datetime(1971, 1, 1)))
+memories = st.builds(
+    Memory,
+    state=st.sampled_from(AlarmState),
+    sequence=st.integers(0, 10**12),
+    since=moments,
+    changing_since=moments,
+)
+
+
+@given(st.dictionaries(st.text(min_size=1), memories))
+def test_what_goes_in_comes_out(known: dict[str, Memory]) -> None:
+    assert load(dump(known)) == known
