@@ -157,7 +157,7 @@ def _parse_fault(text: str) -> Fault:
     if match is None:
         shape = "kind[:tag][=size]@begin+duration, such as load_step@120+60"
         raise ScheduleError(f"fault {text[:60]!r}: expected {shape}")
-    if match["kind"] not in iter(Kind):
+    if match["kind"] not in set(Kind):
         raise ScheduleError(f"fault {text[:60]!r}: expected one of the kinds {', '.join(Kind)}")
     kind = Kind(match["kind"])
     traits = _TRAITS[kind]

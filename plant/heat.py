@@ -54,7 +54,7 @@ class Plates:
             return 0.0
         hot = self.hot_resistance * (self.nominal_flow / hot_flow) ** 0.7
         cold = self.cold_resistance * (self.nominal_flow / cold_flow) ** 0.7
-        return (1.0 - fouled) / (hot + cold + self.wall_resistance)
+        return float((1.0 - fouled) / (hot + cold + self.wall_resistance))
 
 
 def effectiveness(units: float, ratio: float) -> float:

@@ -6,10 +6,13 @@ source time and a status code with each value.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from asyncua import Server, ua
+from asyncua import ua
+from asyncua.server.server import Server
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.status_codes import StatusCodes
 
 from plant.sensor import SENSORS
 
@@ -22,7 +25,6 @@ __all__ = ["NAMESPACE", "OpcuaServer"]
 
 NAMESPACE = "urn:givre:plant"
 ASSET = "exchanger"
-STOP_S = 1.0
 
 
 class OpcuaServer:
@@ -42,14 +44,15 @@ class OpcuaServer:
         # Not the namespace's URI: the application's own always has index 1, and a client must look the other one up.
         await server.set_application_uri(f"{NAMESPACE}:server")
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        index = await server.register_namespace(NAMESPACE)
-        asset = await server.nodes.objects.add_object(ua.NodeId(ASSET, index), ASSET)
+        server.set_identity_tokens([ua.AnonymousIdentityToken])
+        index = ua.Int16(await server.register_namespace(NAMESPACE))
+        asset = await server.nodes.objects.add_object(ua.NodeId(ua.String(ASSET), index), ASSET)
         for sensor in SENSORS:
-            node_id = ua.NodeId(f"{ASSET}.{sensor.tag}", index)
-            node = await asset.add_variable(node_id, sensor.tag, None, datatype=ua.NodeId(ua.ObjectIds.Double))
+            node_id = ua.NodeId(ua.String(f"{ASSET}.{sensor.tag}"), index)
+            node = await asset.add_variable(node_id, sensor.tag, None, datatype=ua.NodeId(ua.Int32(ObjectIds.Double)))
             description = ua.LocalizedText(f"{sensor.description}, {sensor.unit}")
-            await node.write_attribute(ua.AttributeIds.Description, ua.DataValue(ua.Variant(description)))
-            waiting = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadWaitingForInitialData))
+            await node.write_attribute(AttributeIds.Description, ua.DataValue(ua.Variant(description)))
+            waiting = ua.StatusCode(ua.UInt32(StatusCodes.BadWaitingForInitialData))
             await server.write_attribute_value(node_id, ua.DataValue(StatusCode=waiting))
             self._nodes[sensor.tag] = node_id
         await server.start()
@@ -57,15 +60,15 @@ class OpcuaServer:
     async def report(self, reading: Reading, source_at: datetime) -> None:
         """Writes one report to its node; subscribers are notified."""
         if reading.value is None:
-            status = ua.StatusCode(ua.UInt32(getattr(ua.StatusCodes, reading.reason)))
+            status = ua.StatusCode(ua.UInt32(getattr(StatusCodes, reading.reason)))
             value = None
         else:
-            status = ua.StatusCode(ua.UInt32(ua.StatusCodes.Good))
+            status = ua.StatusCode(ua.UInt32(StatusCodes.Good))
             value = ua.Variant(reading.value, ua.VariantType.Double)
-        data = ua.DataValue(value, status, SourceTimestamp=source_at, ServerTimestamp=source_at)
+        moment = cast("ua.DateTime", source_at)  # asyncua's own name for a datetime
+        data = ua.DataValue(value, status, SourceTimestamp=moment, ServerTimestamp=moment)
         await self._server.write_attribute_value(self._nodes[reading.tag], data)
 
     async def stop(self) -> None:
-        """Takes leave of the clients, but not for longer than a second."""
-        async with asyncio.timeout(STOP_S):
-            await self._server.stop()
+        """Takes leave of the clients."""
+        await self._server.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from plant.record import Record
 from plant.room import SCAN_S, PlantRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -31,6 +32,8 @@ __all__ = ["PlantError", "Settings", "run"]
 
 LATE_S = 5.0
 """Machine seconds behind the clock that are worth a warning."""
+STOP_S = 1.0
+"""Machine seconds that the clients get to take their leave."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,11 +66,10 @@ async def run(settings: Settings, clock: PlantClock, *, stop: asyncio.Event, rea
             record = stack.enter_context(Record(settings.folder))
         except OSError as error:
             raise PlantError(f"folder {settings.folder}: cannot write in it: {error}") from error
-        # Stopped even where its start fails half-way: it has tasks by then.
-        stack.push_async_callback(_stop, opcua.stop)
+        # Stopped even where a start fails: what has started by then has tasks.
+        stack.push_async_callback(_stop, opcua.stop, broker.stop)
         await _start(opcua.start, f"OPC UA server on {settings.host}:{settings.opcua_port}")
         await _start(broker.start, f"MQTT broker on {broker.address}")
-        stack.push_async_callback(_stop, broker.stop)
         start = clock.now().replace(microsecond=0) + timedelta(seconds=SCAN_S)
         midnight = start.replace(hour=0, minute=0, second=0)
         room = PlantRoom(seed=settings.seed, faults=settings.faults, second_of_day=(start - midnight).total_seconds())
@@ -80,14 +82,12 @@ async def run(settings: Settings, clock: PlantClock, *, stop: asyncio.Event, rea
             late = _watch(wait_s, was_late=late)
             if await _stopped(stop, wait_s):
                 break
-            await _send(scan, start, source_at, opcua, broker, record)
+            for fault in scan.begun:
+                record.label(fault, start)
+            await _send(scan, source_at, opcua, broker, record)
 
 
-async def _send(  # noqa: PLR0917 - the parts of one scan's way out
-    scan: Scan, start: datetime, source_at: datetime, opcua: OpcuaServer, broker: EmbeddedBroker, record: Record
-) -> None:
-    for fault in scan.begun:
-        record.label(fault, start)
+async def _send(scan: Scan, source_at: datetime, opcua: OpcuaServer, broker: EmbeddedBroker, record: Record) -> None:
     for reading in scan.reports:
         await opcua.report(reading, source_at)
         record.sent("opcua", reading, source_at)
@@ -96,16 +96,26 @@ async def _send(  # noqa: PLR0917 - the parts of one scan's way out
     record.flush()
 
 
-async def _start(start: Callable[[], object], subject: str) -> None:
+async def _start(start: Callable[[], Awaitable[None]], subject: str) -> None:
+    # Both libraries log the traceback of what they raise; one line is enough.
+    logs = [logging.getLogger(name) for name in ("amqtt", "asyncua")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
-        await start()  # type: ignore[misc]
+        await start()
     except OSError as error:
-        raise PlantError(f"{subject}: cannot listen: {error.strerror or error}; is the port in use?") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise PlantError(f"{subject}: cannot listen: {reason}; choose another port or host") from error
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
-async def _stop(stop: Callable[[], object]) -> None:
+async def _stop(*stops: Callable[[], Awaitable[None]]) -> None:
     with contextlib.suppress(TimeoutError):  # a client that does not let go is left behind
-        await stop()  # type: ignore[misc]
+        async with asyncio.timeout(STOP_S):
+            await asyncio.gather(*(stop() for stop in stops), return_exceptions=True)
 
 
 async def _stopped(stop: asyncio.Event, wait_s: float) -> bool:
