@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
 
     from stream.dial import Address
 
-__all__ = ["goodbye", "refusal"]
+__all__ = ["goodbye", "refusal", "silence", "words"]
 
 
 def refusal(code: ReasonCode, address: Address) -> str:
@@ -33,3 +35,26 @@ def goodbye(code: ReasonCode, client_id: str) -> str:
     if code.value == 0x8E:
         return f"another client connected with our client_id {client_id!r}: give each its own"
     return f"it ended the connection: {code.getName()}"
+
+
+def silence(address: Address, error: OSError | None) -> str:
+    """Why a broker breaks off instead of answering, as far as can be guessed; `error` is the socket's, if it had one."""
+    said = f" ({words(error)})" if error is not None else ""
+    questions = []
+    if address.protocol == "5":
+        questions.append('does it speak MQTT 5? If not, set protocol: "3.1.1".')
+    if address.tls is None:
+        questions.append("Does the port want TLS?")
+    elif address.tls.certificate is None:
+        questions.append("Does it ask for a client certificate (tls.certificate, tls.private_key)?")
+    return f"it closed the connection instead of answering{said}: {' '.join(questions) or 'is it a broker?'}"
+
+
+def words(error: Exception) -> str:
+    """The reason of an error of the system or of OpenSSL, without its numbers and source lines."""
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "reason", None)  # one that was not made by OpenSSL has none
+        return reason.lower().replace("_", " ") if reason else str(error.strerror).partition(" (")[0]
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio puts its own text into `strerror`
+    return str(error)

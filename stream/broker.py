@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from stream.answer import goodbye, refusal
+from stream.answer import goodbye, refusal, silence, words
 from stream.dial import Address, BrokerError, Stream, Tls, dial
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class Connection:
                 if self._reader is None or self._paused or not stream.pending():
                     return
         except Exception as error:  # noqa: BLE001 - whatever broke, this connection cannot be trusted any more
-            self._lose(f"{self._address}: connection given up after an unexpected error: {error!r}")
+            self._lose(self._broken(error))
 
     def _flush(self) -> None:
         """Sends what paho has queued, in one system call."""
@@ -289,7 +289,8 @@ class Connection:
                 return
             sent = stream.uncork()
         except Exception as error:  # noqa: BLE001 - as above
-            self._lose(f"{self._address}: connection lost: {error}")
+            self._readable()  # the broker's last words may lie there unread, and say more than our own error
+            self._lose(self._broken(error))
             return
         if sent == self._waits_to_write:
             self._waits_to_write = not sent
@@ -308,7 +309,14 @@ class Connection:
         try:
             self._client.loop_misc()
         except Exception as error:  # noqa: BLE001 - as above
-            self._lose(f"{self._address}: connection lost: {error}")
+            self._lose(self._broken(error))
+
+    def _broken(self, error: Exception) -> str:
+        if not isinstance(error, OSError):
+            return f"{self._address}: connection given up after an unexpected error: {error!r}"
+        if not self._accepted.done():
+            return f"{self._address}: {silence(self._address, error)}"
+        return f"{self._address}: connection lost: {words(error)}"
 
     # -- what paho calls
 
@@ -341,12 +349,9 @@ class Connection:
             return
         error = self._stream.error if self._stream is not None else None
         if error is not None:
-            self._lose(f"{self._address}: connection lost: {getattr(error, 'reason', None) or error.strerror or error}")
+            self._lose(self._broken(error))
         elif not self._accepted.done():
-            hint = 'set protocol: "3.1.1" if it does not speak MQTT 5, or' if self._address.protocol == "5" else "see"
-            self._lose(
-                f"{self._address}: it closed the connection instead of answering: {hint} whether the port wants TLS"
-            )
+            self._lose(f"{self._address}: {silence(self._address, None)}")
         elif code.getName() == "Protocol error":
             self._lose(f"{self._address}: connection given up: it sent what is not MQTT {self._address.protocol}")
         else:

@@ -14,6 +14,8 @@ import ssl
 import time
 from dataclasses import dataclass, field
 
+from stream.answer import words
+
 __all__ = ["Address", "BrokerError", "Stream", "Tls", "dial", "security"]
 
 READ_BYTES = 32_768  # what one turn of the event loop reads at most: a few hundred messages, a few milliseconds
@@ -155,7 +157,7 @@ async def dial(address: Address) -> Stream:
     try:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise BrokerError(f"{address}: the host name cannot be looked up: {error.strerror or error}") from error
+        raise BrokerError(f"{address}: the host name cannot be looked up: {words(error)}") from error
     problem = BrokerError(f"{address}: the host name stands for no address")
     for family, kind, protocol, _, place in found:
         try:
@@ -167,9 +169,9 @@ async def dial(address: Address) -> Stream:
             # Another address of the same name would only hide this one's certificate.
             raise BrokerError(f"{address}: its certificate is refused: {error.verify_message}") from error
         except ssl.SSLError as error:
-            problem = BrokerError(f"{address}: no TLS: {_words(error)}; is the port one that speaks TLS 1.2 or newer?")
+            problem = BrokerError(f"{address}: no TLS: {words(error)}; is the port one that speaks TLS 1.2 or newer?")
         except OSError as error:
-            problem = BrokerError(f"{address}: cannot connect: {error.strerror or error}")
+            problem = BrokerError(f"{address}: cannot connect: {words(error)}")
     raise problem
 
 
@@ -178,7 +180,7 @@ def security(tls: Tls) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca)
     except (OSError, ValueError) as error:
-        raise BrokerError(f"tls.ca {tls.ca!r}: expected PEM certificates: {_words(error)}") from error
+        raise BrokerError(f"tls.ca {tls.ca!r}: expected PEM certificates: {words(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.certificate is not None:
         try:
@@ -186,9 +188,7 @@ def security(tls: Tls) -> ssl.SSLContext:
             context.load_cert_chain(tls.certificate, tls.private_key, password=_no_password)
         except (OSError, ValueError) as error:
             files = f"tls.certificate {tls.certificate!r} with tls.private_key {tls.private_key!r}"
-            raise BrokerError(
-                f"{files}: expected a PEM certificate and its unencrypted key: {_words(error)}"
-            ) from error
+            raise BrokerError(f"{files}: expected a PEM certificate and its unencrypted key: {words(error)}") from error
     return context
 
 
@@ -204,7 +204,10 @@ async def _connect(
         if context is None:
             return sock
         sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        await _handshake(sock)
+        try:
+            await _handshake(sock)
+        except ConnectionError as error:  # of one that takes our greeting for nonsense
+            raise ssl.SSLError(ssl.SSL_ERROR_EOF, words(error)) from error
     except BaseException:
         sock.close()
         raise
@@ -232,12 +235,3 @@ async def _handshake(sock: ssl.SSLSocket) -> None:
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted")
-
-
-def _words(error: Exception) -> str:
-    """The reason of an error of OpenSSL or of the system, without its numbers and source lines."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)

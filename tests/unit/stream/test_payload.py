@@ -31,14 +31,14 @@ def full(**parts: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "text, value", [("5", 5.0), (" -4.5e1\n", -45.0), (".5", 0.5), ("5.", 5.0), ("+1E2", 100.0), ("-0", 0.0)]
+    ("text", "value"), [("5", 5.0), (" -4.5e1\n", -45.0), (".5", 0.5), ("5.", 5.0), ("+1E2", 100.0), ("-0", 0.0)]
 )
 def test_a_plain_number_is_read(text, value):
     assert parse(text.encode(), PLAIN) == (value, None, Quality.GOOD, "")
 
 
 @pytest.mark.parametrize(
-    "text, reason",
+    ("text", "reason"),
     [
         ("", "unparsable"),
         ("5,0", "unparsable"),
@@ -61,7 +61,7 @@ def test_what_is_no_plain_number_is_refused(text, reason):
 
 
 @pytest.mark.parametrize(
-    "text, reason",
+    ("text", "reason"),
     [
         ("", "unparsable"),
         ('{"value": 5', "unparsable"),
@@ -95,7 +95,7 @@ def test_what_is_no_number_in_json_is_refused(text, reason):
 
 
 @pytest.mark.parametrize(
-    "path, document, value",
+    ("path", "document", "value"),
     [
         ("$", "5", 5.0),
         ("$.a.b-c", '{"a": {"b-c": 5}}', 5.0),
@@ -108,7 +108,7 @@ def test_a_path_leads_through_objects_and_lists(path, document, value):
 
 
 @pytest.mark.parametrize(
-    "path, document", [("$[2]", "[1, 2]"), ("$[0]", '{"0": 5}'), ("$.a", '["a"]'), ("$.a.b", '{"a": null}')]
+    ("path", "document"), [("$[2]", "[1, 2]"), ("$[0]", '{"0": 5}'), ("$.a", '["a"]'), ("$.a.b", '{"a": null}')]
 )
 def test_a_path_into_nothing_is_a_missing_value(path, document):
     assert refusal(document, Layout(value=path)) == "missing_value"
@@ -126,7 +126,7 @@ def test_a_plain_number_with_a_time_beside_it_is_refused_when_it_is_configured()
 
 
 @pytest.mark.parametrize(
-    "time, expected",
+    ("time", "expected"),
     [
         ("2026-11-23T05:13:00Z", datetime(2026, 11, 23, 5, 13, tzinfo=UTC)),
         ("2026-11-23T06:13:00.25+01:00", datetime(2026, 11, 23, 5, 13, 0, 250_000, tzinfo=UTC)),
@@ -173,7 +173,7 @@ def test_any_other_time_is_refused(time):
 
 
 @pytest.mark.parametrize(
-    "quality, expected, reason",
+    ("quality", "expected", "reason"),
     [
         ("good", Quality.GOOD, ""),
         ("Good", Quality.GOOD, ""),
@@ -211,7 +211,7 @@ def test_a_bad_value_is_a_gap_whatever_stands_there(rest):
 
 
 @pytest.mark.parametrize(
-    "missing, reason", [("time", "missing_time"), ("quality", "missing_quality"), ("value", "missing_value")]
+    ("missing", "reason"), [("time", "missing_time"), ("quality", "missing_quality"), ("value", "missing_value")]
 )
 def test_what_the_configuration_names_must_be_there(missing, reason):
     document = {name: part for name, part in json.loads(full()).items() if name != missing}
