@@ -39,11 +39,13 @@ if [ "$hierarchies" = /sys/fs/cgroup ]; then mount -t cgroup2 cgroup2 "$R/sys/fs
   done
 fi
 rm -rf "$R"/etc/systemd/system/*.wants
-cp -a "$FOLDER"/. "$R/"
+cp -a "$FOLDER"/* "$R/"
 for pair in $BINDS; do
   mkdir -p "$R${pair#*:}"
   mount --rbind "${pair%%:*}" "$R${pair#*:}"
 done
+mkdir -p "$R/etc/systemd/journald.conf.d"
+printf "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\n" > "$R/etc/systemd/journald.conf.d/nest.conf"
 printf "[Unit]\nDefaultDependencies=no\n" > "$R/etc/systemd/system/nest.target"
 mkdir "$R/outside"
 cd "$R"
@@ -51,6 +53,8 @@ pivot_root . outside
 cd /
 exec unshare --pid --fork --kill-child --mount-proc /bin/sh -c "
   umount -l /outside
+  # In what it takes for a container systemd leaves this to others; credentials are mounted through it.
+  mount --make-rshared /
   exec /usr/bin/env -i container=nest PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=nest.target --log-target=console"
 '

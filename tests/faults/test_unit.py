@@ -1,0 +1,216 @@
+"""The unit file, really started: this machine's systemd as PID 1 of private namespaces (`tests/servers/nested_systemd.sh`).
+
+What runs under it is `standin.py`. To put the service itself there, change `PROGRAM`; nothing below speaks of the stand-in
+except SIGUSR1, which makes it hang.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = "/opt/repository/tests/faults/standin.py"
+WATCHDOG_S = 2
+USER = "nobody"
+"""Instead of `givre`, whom the machine of the test need not know."""
+
+ALLOWED = {
+    "write state",
+    "write cache",
+    "read config",
+    "write private tmp",
+    "make itself nice",
+    "write code",
+    "read cpuinfo",
+    "open a socket",
+}
+
+
+class Nest:
+    """A booted system; `run` runs a command inside it."""
+
+    def __init__(self, pid: str) -> None:
+        self._pid = pid
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        enter = ["nsenter", "--target", self._pid, "--all", "sh", "-c", command]
+        return subprocess.run(enter, capture_output=True, text=True, check=False, timeout=20)
+
+    def show(self, name: str) -> str:
+        """One property of the service."""
+        return self.run(f"systemctl show --value --property={name} givre").stdout.strip()
+
+    def wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                journal = self.run("journalctl --unit=givre --no-pager | tail -40").stdout
+                pytest.fail(f"not within {limit_s} s: {what}\n{self.run('systemctl status givre').stdout}\n{journal}")
+            time.sleep(0.05)
+
+    def started(self) -> str:
+        """The service runs; its main process."""
+        self.wait(lambda: self.show("ActiveState") == "active", 15, "the service is active")
+        return self.show("MainPID")
+
+
+def _lay_out(folder: Path) -> None:
+    """What install.sh would have left behind, with this interpreter in the place of its virtual environment."""
+    units = folder / "etc/systemd/system"
+    (units / "givre.service.d").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "deploy/systemd/givre.service", units)
+    (units / "givre.service.d/test.conf").write_text(
+        f"""
+        [Service]
+        User={USER}
+        Group={USER}
+        WatchdogSec={WATCHDOG_S}
+        RestartSec=0.2
+        LoadCredential=probe:/etc/givre/credentials/probe
+        """.replace("        ", "").replace(f"Group={USER}", f"Group={_group(USER)}")
+    )
+    program = folder / "opt/givre/bin/givre"
+    program.parent.mkdir(parents=True)
+    # An interpreter may lie under /root or /home, which the unit hides: it is mounted beside, with its own libraries.
+    python = f"/opt/python/bin/{Path(sys._base_executable).resolve().name}"
+    packages = next(p for p in sys.path if p.startswith(sys.prefix) and p.endswith("-packages"))
+    program.write_text(
+        "#!/bin/sh\n"
+        f"export PYTHONPATH=/opt/repository:/opt/venv{packages.removeprefix(sys.prefix)}\n"
+        f'LD_LIBRARY_PATH=/opt/python/lib PYTHONDONTWRITEBYTECODE=1 exec {python} {PROGRAM} "$@"\n'
+    )
+    program.chmod(0o755)
+    config = folder / "etc/givre"
+    (config / "credentials").mkdir(parents=True)
+    (config / "givre.yaml").write_text("site: test\n")
+    (config / "credentials/probe").write_text("of the plant")
+    (config / "credentials/probe").chmod(0o600)
+    shutil.chown(config, "root", _group(USER))
+    config.chmod(0o750)
+
+
+def _group(user: str) -> str:
+    return subprocess.run(["id", "-gn", user], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def nest(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]) -> Iterator[Nest]:
+    require("systemd-analyze")
+    if os.geteuid() != 0:
+        pytest.skip("only root can make the namespaces that the unit is started in")
+    folder = tmp_path_factory.mktemp("nest")
+    _lay_out(folder)
+    mounts = [f"{sys.base_prefix}:/opt/python", f"{sys.prefix}:/opt/venv", f"{REPOSITORY}:/opt/repository"]
+    with subprocess.Popen(
+        [str(REPOSITORY / "tests/servers/nested_systemd.sh"), str(folder), *mounts],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        word, _, pid = process.stdout.readline().strip().partition(" ")
+        try:
+            assert word == "ready", process.stderr.read()
+            yield Nest(pid)
+        finally:
+            process.stdin.close()
+            process.wait(timeout=20)
+
+
+@pytest.fixture
+def unit(nest: Nest) -> Iterator[Nest]:
+    """The service, started."""
+    begun = nest.run("systemctl start givre")
+    assert begun.returncode == 0, begun.stderr + nest.run("journalctl --unit=givre --no-pager").stdout
+    yield nest
+    nest.run("systemctl stop givre; systemctl reset-failed givre")
+
+
+def test_it_is_active_once_it_has_said_ready(unit: Nest) -> None:
+    assert unit.show("ActiveState") == "active"
+    assert unit.show("StatusText") == "standing in"
+
+
+def test_it_lives_on_while_it_makes_progress(unit: Nest) -> None:
+    pid = unit.started()
+    time.sleep(2 * WATCHDOG_S)  # longer than the watchdog's patience: that it passes is what is tested
+    assert unit.show("MainPID") == pid
+    assert unit.show("NRestarts") == "0"
+
+
+def test_it_is_killed_and_started_again_when_it_makes_none(unit: Nest) -> None:
+    pid = unit.started()
+    unit.run(f"kill -USR1 {pid}")
+    unit.wait(lambda: unit.show("NRestarts") == "1", 3 * WATCHDOG_S, "the watchdog has had it restarted")
+    assert unit.started() != pid
+    journal = unit.run("journalctl --unit=givre --no-pager --output=cat").stdout
+    assert "Fatal Python error: Aborted" in journal
+    assert "in hang" in journal, "Python says where it stood"
+
+
+def test_a_process_that_is_killed_comes_back(unit: Nest) -> None:
+    pid = unit.started()
+    unit.run(f"kill -KILL {pid}")
+    unit.wait(lambda: unit.show("MainPID") not in (pid, "0"), 5, "another process has taken its place")
+    unit.started()
+
+
+def test_it_can_do_what_it_must_and_nothing_else(unit: Nest) -> None:
+    found = json.loads(unit.run("cat /var/lib/givre/attempts.json").stdout)
+    assert found.pop("uid") == int(unit.run(f"id -u {USER}").stdout)
+    assert found.pop("credential") == "of the plant"
+    assert {name for name, result in found.items() if result == "done"} == ALLOWED
+    assert unit.run("ls /etc/probe /usr/probe /opt/givre/probe /var/lib/probe").stdout == ""
+
+
+def test_its_folders_are_its_own(unit: Nest) -> None:
+    said = unit.run("stat -c '%U %a' /var/lib/givre /var/cache/givre /var/lib/givre/attempts.json").stdout
+    assert said.split("\n")[:3] == [f"{USER} 750", f"{USER} 750", f"{USER} 640"]
+
+
+def test_a_stop_is_clean(unit: Nest) -> None:
+    unit.started()
+    assert unit.run("systemctl stop givre").returncode == 0
+    assert (unit.show("Result"), unit.show("ExecMainStatus")) == ("success", "0")
+
+
+def test_a_reload_starts_it_anew(unit: Nest) -> None:
+    pid = unit.started()
+    assert unit.run("systemctl reload givre").returncode == 0
+    unit.wait(lambda: unit.show("MainPID") not in (pid, "0"), 5, "a new process runs")
+    unit.started()
+
+
+def test_a_reload_of_a_broken_configuration_leaves_it_alone(unit: Nest) -> None:
+    pid = unit.started()
+    unit.run("cp -p /etc/givre/givre.yaml /etc/good; echo broken > /etc/givre/givre.yaml")
+    try:
+        assert unit.run("systemctl reload givre").returncode != 0
+        assert (unit.show("MainPID"), unit.show("ActiveState")) == (pid, "active")
+    finally:
+        unit.run("mv /etc/good " + shlex.quote("/etc/givre/givre.yaml"))
+
+
+def test_it_keeps_trying_while_its_configuration_is_broken_and_starts_when_it_is_good(nest: Nest) -> None:
+    nest.run("cp -p /etc/givre/givre.yaml /etc/good; echo broken > /etc/givre/givre.yaml")
+    try:
+        assert nest.run("systemctl start givre").returncode != 0
+        nest.wait(lambda: int(nest.show("NRestarts")) >= 2, 5, "it has tried twice more")
+    finally:
+        nest.run("mv /etc/good /etc/givre/givre.yaml")
+    nest.started()
+    nest.run("systemctl stop givre")
