@@ -61,7 +61,9 @@ class Secret(_Strict):
 class Tls(_Strict):
     """TLS of an MQTT connection."""
 
-    ca: str | None = Field(default=None, description="PEM file of the certificate authority; the system's own if absent")
+    ca: str | None = Field(
+        default=None, description="PEM file of the certificate authority; the system's own if absent"
+    )
     certificate: str | None = Field(default=None, description="PEM file of our client certificate")
     private_key: str | None = Field(default=None, description="PEM file of its private key")
 
@@ -100,7 +102,9 @@ class OpcuaSource(_Strict):
         if (self.username is None) != (self.password is None):
             raise ValueError("expected username and password together, or neither")
         if self.username is not None and self.security is None:
-            raise ValueError("a password is never sent unencrypted: give `security`, or leave out username and password")
+            raise ValueError(
+                "a password is never sent unencrypted: give `security`, or leave out username and password"
+            )
         return self
 
 
@@ -122,11 +126,19 @@ class TagSource(_Strict):
     """Where the values of a tag come from: a node of an OPC UA source, or a topic of an MQTT source."""
 
     name: Name = Field(description="one of `sources`")
-    node: str | None = Field(default=None, description="OPC UA: `s=Boiler.T` in the source's namespace, or `nsu=URI;s=...`")
+    node: str | None = Field(
+        default=None, description="OPC UA: `s=Boiler.T` in the source's namespace, or `nsu=URI;s=...`"
+    )
     topic: str | None = Field(default=None, description="MQTT: topic; `+` matches one level")
-    value: str | None = Field(default=None, description="MQTT: path of the value in a JSON payload, `$.value`; absent: plain number")
-    time: str | None = Field(default=None, description="MQTT: path of the source time (ISO 8601 with zone, or Unix seconds or ms)")
-    quality: str | None = Field(default=None, description="MQTT: path of the quality (good, uncertain, bad, or an OPC code)")
+    value: str | None = Field(
+        default=None, description="MQTT: path of the value in a JSON payload, `$.value`; absent: plain number"
+    )
+    time: str | None = Field(
+        default=None, description="MQTT: path of the source time (ISO 8601 with zone, or Unix seconds or ms)"
+    )
+    quality: str | None = Field(
+        default=None, description="MQTT: path of the quality (good, uncertain, bad, or an OPC code)"
+    )
     deadband: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="OPC UA: smallest change the server reports, in the tag's unit"
     )
@@ -183,7 +195,9 @@ class Tolerance(_Alarm):
 class Deviation(_Alarm):
     """The measured value against the forecast band, judged on every closed step."""
 
-    minimum: Positive = Field(description="a smaller distance from the median is never an alarm, however narrow the band")
+    minimum: Positive = Field(
+        description="a smaller distance from the median is never an alarm, however narrow the band"
+    )
 
 
 class Breach(_Alarm):
@@ -230,7 +244,9 @@ class Model(_Strict):
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     context: Annotated[int, Field(ge=16, le=4096)] = Field(default=128, description="values of each tag that it reads")
-    min_context: Annotated[int, Field(ge=2)] = Field(default=8, description="values a tag must have before its first forecast")
+    min_context: Annotated[int, Field(ge=2)] = Field(
+        default=8, description="values a tag must have before its first forecast"
+    )
     horizon: Annotated[int, Field(ge=1, le=512)] = Field(default=12, description="steps ahead")
     samples: Annotated[int, Field(ge=4, le=256)] = Field(default=16, description="futures drawn per forecast")
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
@@ -248,7 +264,9 @@ class InfluxSink(_Strict):
     """An InfluxDB server."""
 
     type: Literal["influxdb"]
-    version: Literal[1, 2] = Field(default=2, description="2: the v2 API (InfluxDB 2, 3 and 1.8+); 1: /write of older ones")
+    version: Literal[1, 2] = Field(
+        default=2, description="2: the v2 API (InfluxDB 2, 3 and 1.8+); 1: /write of older ones"
+    )
     url: Annotated[str, Field(pattern=r"^https?://\S+$")]
     bucket: str = Field(description="bucket (v2), or database (v1)")
     org: str = Field(default="", description="v2 only")
@@ -284,7 +302,9 @@ class Settings(_Strict):
     state_folder: str | None = Field(
         default=None, description="where the journal lies; absent: $STATE_DIRECTORY under systemd, else ./givre-state"
     )
-    lateness_s: Duration = Field(default=2.0, description="a step of the grid closes so long after its end, for samples on their way")
+    lateness_s: Duration = Field(
+        default=2.0, description="a step of the grid closes so long after its end, for samples on their way"
+    )
 
     @model_validator(mode="after")
     def _sources_exist(self) -> Self:
@@ -296,9 +316,13 @@ class Settings(_Strict):
                     known = ", ".join(sorted(self.sources)) or "none"
                     raise ValueError(f"{where}: no source named {tag.source.name!r}; sources are: {known}")
                 if source.type == "opcua" and tag.source.node is None:
-                    raise ValueError(f"{where}: source {tag.source.name!r} is an OPC UA server and needs `node`, not `topic`")
+                    raise ValueError(
+                        f"{where}: source {tag.source.name!r} is an OPC UA server and needs `node`, not `topic`"
+                    )
                 if source.type == "mqtt" and tag.source.topic is None:
-                    raise ValueError(f"{where}: source {tag.source.name!r} is an MQTT broker and needs `topic`, not `node`")
+                    raise ValueError(
+                        f"{where}: source {tag.source.name!r} is an MQTT broker and needs `topic`, not `node`"
+                    )
         return self
 
     def tags(self) -> dict[str, Tag]:
