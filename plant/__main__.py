@@ -52,14 +52,14 @@ async def _serve(settings: Settings, clock: PlantClock, seconds: float | None) -
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if seconds is not None:
-        loop.call_later(seconds, stop.set)
-    await run(settings, clock, stop=stop, ready=_say)
 
+    def ready(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        if seconds is not None:
+            loop.call_later(seconds, stop.set)
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    await run(settings, clock, stop=stop, ready=ready)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help="quiet, tour (default), or faults as kind[:tag][=size]@begin+duration, parted by commas",
     )
     add("--folder", type=Path, default=Path("plant-record"), metavar="DIR", help="for labels.csv and sent.csv")
-    add("--for", dest="seconds", type=_positive, metavar="SECONDS", help="end after so many machine seconds")
+    add("--for", dest="seconds", type=_positive, metavar="SECONDS", help="end so many machine seconds after `ready`")
     add("--origin", type=_moment, metavar="ISO", help="plant time at --origin-unix, ISO 8601 with its zone")
     add("--origin-unix", type=_number, metavar="S", help="machine time (Unix seconds) at which plant time is --origin")
     return parser

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from plant.broker import EmbeddedBroker
 from plant.opcua import OpcuaServer
 from plant.record import Record
-from plant.room import SCAN_S, PlantRoom
+from plant.room import PlantRoom
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -70,24 +70,25 @@ async def run(settings: Settings, clock: PlantClock, *, stop: asyncio.Event, rea
         stack.push_async_callback(_stop, opcua.stop, broker.stop)
         await _start(opcua.start, f"OPC UA server on {settings.host}:{settings.opcua_port}")
         await _start(broker.start, f"MQTT broker on {broker.address}")
-        start = clock.now().replace(microsecond=0) + timedelta(seconds=SCAN_S)
+        start = clock.now().replace(microsecond=0)
         midnight = start.replace(hour=0, minute=0, second=0)
         room = PlantRoom(seed=settings.seed, faults=settings.faults, second_of_day=(start - midnight).total_seconds())
+        await _send(room.scan(), start, opcua, broker, record)  # whoever connects finds values
         ready(f"ready opcua={opcua.endpoint} mqtt={broker.address}")
         late = False
-        while not stop.is_set():
+        while True:
             scan = room.scan()
-            source_at = start + timedelta(seconds=scan.at_s)
-            wait_s = clock.wait_s(source_at)
+            wait_s = clock.wait_s(start + timedelta(seconds=scan.at_s))
             late = _watch(wait_s, was_late=late)
             if await _stopped(stop, wait_s):
                 break
-            for fault in scan.begun:
-                record.label(fault, start)
-            await _send(scan, source_at, opcua, broker, record)
+            await _send(scan, start, opcua, broker, record)
 
 
-async def _send(scan: Scan, source_at: datetime, opcua: OpcuaServer, broker: EmbeddedBroker, record: Record) -> None:
+async def _send(scan: Scan, start: datetime, opcua: OpcuaServer, broker: EmbeddedBroker, record: Record) -> None:
+    source_at = start + timedelta(seconds=scan.at_s)
+    for fault in scan.begun:
+        record.label(fault, start)
     for reading in scan.reports:
         await opcua.report(reading, source_at)
         record.sent("opcua", reading, source_at)
