@@ -108,9 +108,8 @@ def _path(loc: tuple[str | int, ...], value: Any) -> tuple[str | int, ...]:
     """The key path of pydantic's location, without the names of union members and key markers that are not in the file."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):  # noqa: SIM114 - mypy tells the two apart
+        inside_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if inside_list or (isinstance(value, dict) and part in value):
             value = value[part]
         elif i < len(loc) - 1 or part == "[key]":
             continue
