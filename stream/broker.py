@@ -355,10 +355,8 @@ class Connection:
         elif code.getName() == "Protocol error":
             self._lose(f"{self._address}: connection given up: it sent what is not MQTT {self._address.protocol}")
         else:
-            self._lose(
-                f"{self._address}: it closed the connection without a word; if that happens again and again, look for "
-                f"another client with client_id {ours!r}"
-            )
+            question = f"is it stopping, or does another client use client_id {ours!r}?"
+            self._lose(f"{self._address}: it closed the connection without a word: {question}")
 
     def _arrived(self, _c: object, _u: object, message: paho.MQTTMessage) -> None:
         try:
