@@ -50,7 +50,7 @@ async def test_every_report_sent_is_received_over_both_protocols_and_the_end_is_
     origin, origin_unix = datetime(2026, 1, 5, 12, 0, tzinfo=UTC), time.time()
     plant = await _start(
         *("--opcua-port", str(free_port), "--mqtt-port", str(free_mqtt_port), "--folder", str(tmp_path)),
-        *("--speed", str(SPEED), "--seed", "3", "--scenario", "bad_quality:flow@25+8,bad_quality:power@25+8"),
+        *("--speed", str(SPEED), "--seed", "3", "--scenario", "bad_quality:flow@40+8,bad_quality:power@40+8"),
         *("--origin", "2026-01-05T13:00:00+01:00", "--origin-unix", str(origin_unix)),
     )
     assert plant.stdout is not None
@@ -91,7 +91,8 @@ async def test_every_report_sent_is_received_over_both_protocols_and_the_end_is_
         subscription = await client.create_subscription(50, Handler())
         await subscription.subscribe_data_change(nodes, queuesize=100, sampling_interval=ua.Double(0))
         await _until(lambda: sum(quality == "bad" for *_, quality in heard) == 2)
-        await _until(lambda: any(tag == "flow" and at > heard[-1][1] for tag, at, *_ in heard) or len(heard) > 100)
+        since = len(heard)
+        await _until(lambda: {"flow", "power"} <= {tag for tag, *_, quality in heard[since:] if quality == "good"})
         assert {tag for tag, *_ in heard} == {tag for tag, *_ in seen} == set(TAGS)
         now = origin + timedelta(seconds=(time.time() - origin_unix) * SPEED)
         latest = max(datetime.fromisoformat(at) for _, at, *_ in heard)
