@@ -177,7 +177,8 @@ def test_any_other_time_is_refused(time):
     [
         ("good", Quality.GOOD, ""),
         ("Good", Quality.GOOD, ""),
-        ("UNCERTAIN", Quality.UNCERTAIN, ""),
+        ("UNCERTAIN", Quality.UNCERTAIN, "uncertain"),
+        ("bad", Quality.BAD, "bad"),
         ("BadSensorFailure", Quality.BAD, "BadSensorFailure"),
         (192, Quality.GOOD, ""),
         (0xD8, Quality.GOOD, "local_override"),
