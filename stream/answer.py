@@ -37,17 +37,16 @@ def goodbye(code: ReasonCode, client_id: str) -> str:
     return f"it ended the connection: {code.getName()}"
 
 
-def silence(address: Address, error: OSError | None) -> str:
-    """Why a broker breaks off instead of answering, as far as can be guessed; `error` is the socket's, if it had one."""
-    said = f" ({words(error)})" if error is not None else ""
+def silence(address: Address, what: str) -> str:
+    """Why a broker took the connection and did not answer, as far as can be guessed; `what` is what it did instead."""
     questions = []
     if address.protocol == "5":
-        questions.append('does it speak MQTT 5? If not, set protocol: "3.1.1".')
+        questions.append('Does it speak MQTT 5? If not, set protocol: "3.1.1".')
     if address.tls is None:
         questions.append("Does the port want TLS?")
     elif address.tls.certificate is None:
         questions.append("Does it ask for a client certificate (tls.certificate, tls.private_key)?")
-    return f"it closed the connection instead of answering{said}: {' '.join(questions) or 'is it a broker?'}"
+    return f"it took the connection and {what}. {' '.join(questions) or 'Is it a broker?'}"
 
 
 def words(error: Exception) -> str:

@@ -117,9 +117,8 @@ class Connection:
                 await connection._accepted
         except TimeoutError:
             connection._lose("no answer")
-            raise BrokerError(
-                f"{address}: it took the connection but gave no answer within {OPEN_LIMIT_S:g} s"
-            ) from None
+            said = silence(address, f"did not answer within {OPEN_LIMIT_S:g} s")
+            raise BrokerError(f"{address}: {said}") from None
         except BaseException:
             connection._lose("not accepted")
             raise
@@ -315,7 +314,7 @@ class Connection:
         if not isinstance(error, OSError):
             return f"{self._address}: connection given up after an unexpected error: {error!r}"
         if not self._accepted.done():
-            return f"{self._address}: {silence(self._address, error)}"
+            return f"{self._address}: {silence(self._address, f'broke off ({words(error)})')}"
         return f"{self._address}: connection lost: {words(error)}"
 
     # -- what paho calls
@@ -351,7 +350,7 @@ class Connection:
         if error is not None:
             self._lose(self._broken(error))
         elif not self._accepted.done():
-            self._lose(f"{self._address}: {silence(self._address, None)}")
+            self._lose(f"{self._address}: {silence(self._address, 'closed it without an answer')}")
         elif code.getName() == "Protocol error":
             self._lose(f"{self._address}: connection given up: it sent what is not MQTT {self._address.protocol}")
         else:

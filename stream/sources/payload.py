@@ -215,8 +215,8 @@ def _quality(found: object) -> tuple[Quality, str]:
             return Quality.GOOD, ""
         match = _WORD.fullmatch(found)
         if match is not None:
-            quality = Quality(match[1].lower())
-            return quality, match[0] if match[2] else "" if quality is Quality.GOOD else quality.value
+            word = Quality(match[1].lower())
+            return word, match[0] if match[2] else "" if word is Quality.GOOD else word.value
     elif found.__class__ is int:
         code: int = found
         if 0 <= code <= 0xFFFF:
