@@ -1,0 +1,287 @@
+"""Every question of the dashboard, asked of a real InfluxDB 1 that holds half an hour of a plant's points.
+
+Points follow docs/points.md. Grafana's own part, putting the chosen values into a query, is done by `substituted`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BOARD = json.loads((Path(__file__).parents[2] / "deploy/grafana/dashboard.json").read_text())
+SITE, ASSET, TAGS = "demo", "exchanger", ("chilled_water", "flow", "power.1")
+STEP_S, STEPS = 10, 180
+LEADS = (1, 2, 3, 6, 12)
+QUANTILES = {"q05": -2, "q10": -1.5, "q25": -0.8, "q50": 0, "q75": 0.8, "q90": 1.5, "q95": 2}
+QUESTIONS = {
+    f"{panel['title']} ({target['refId']})": target["query"]
+    for panel in BOARD["panels"]
+    if panel["type"] != "row"
+    for target in panel["targets"]
+}
+MARKS = {mark["name"]: mark["target"]["query"] for mark in BOARD["annotations"]["list"]}
+CHOICES = {choice["name"]: choice["query"] for choice in BOARD["templating"]["list"]}
+
+
+class Influx(NamedTuple):
+    """A running server, and the moment of the newest closed step (Unix seconds) in it."""
+
+    url: str
+    newest: int
+
+    def ask(self, text: str) -> list[dict[str, Any]]:
+        """The series that answer, each row as a dictionary; a refused statement fails the test."""
+        data = urllib.parse.urlencode({"db": "givre", "q": text, "epoch": "ms"}).encode()
+        try:
+            with urllib.request.urlopen(f"{self.url}/query", data, timeout=10) as answer:
+                [result] = json.load(answer)["results"]
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{error.code}: {error.read().decode()}\n{text}")
+        assert "error" not in result, f"{result}\n{text}"
+        return [
+            {**series.get("tags", {}), **dict(zip(series["columns"], row, strict=True))}
+            for series in result.get("series", [])
+            for row in series["values"]
+        ]
+
+
+def substituted(text: str, tags: tuple[str, ...] = TAGS, interval: str = "2s") -> str:
+    """What Grafana sends for a query, with these tags chosen and its time range from now-30m to now+5m."""
+    now_ms = int(time.time() * 1000)
+    one = re.escape(tags[0])
+    values = {
+        "${site:raw}": SITE,
+        "${asset:raw}": ASSET,
+        "${tag:regex}": one if len(tags) == 1 else "(" + "|".join(re.escape(tag) for tag in tags) + ")",
+        "$timeFilter": f"time >= {now_ms - 30 * 60_000}ms and time <= {now_ms + 5 * 60_000}ms",
+        "$__interval": interval,
+    }
+    for name, value in values.items():
+        text = text.replace(name, value)
+    assert "$" not in text.replace("$/", ""), f"not substituted: {text}"
+    return text
+
+
+def points(newest: int) -> Iterator[str]:
+    """Half an hour in line protocol (milliseconds): samples, forecasts with a future, verdicts, alarms, statuses."""
+    dice = random.Random(7)
+    for tag in TAGS:
+        where = f"site={SITE},asset={ASSET},tag={tag}"
+        for k in range(-STEPS, 1):
+            at = (newest + k * STEP_S) * 1000
+            value = 5 + 0.1 * math.sin(k / 9) + dice.gauss(0, 0.02)
+            bad = tag == "flow" and -20 < k < -15
+            told = 'quality=2i,reason="BadSensorFailure"' if bad else f'value={value},quality=0i,reason=""'
+            yield f"sample,{where} {told} {at}"
+            for lead in LEADS:
+                # The median says when the forecast was made, so that a test can tell which one it is looking at.
+                fields = ",".join(f"{name}={1000 + k + 0.1 * z}" for name, z in QUANTILES.items())
+                what = "persistence" if k < -150 else "language"
+                yield f"forecast,{where},forecaster={what},lead={lead} {fields},made_at={at}i {at + lead * STEP_S * 1000}"
+            verdict = f"score={abs(value - 5) / 0.2},value={value},low=4.8,high=5.2"
+            yield f"verdict,{where},rule=tolerance {verdict} {at}"
+            lead_s = f",lead_s={30 + k % 90}.0" if k % 3 else ""
+            yield f"verdict,{where},rule=breach score=0.5,probability={(k % 10) / 10}{lead_s} {at}"
+    for k, (rule, state, sequence) in enumerate(
+        [
+            ("tolerance", "unacknowledged", 1),
+            ("tolerance", "acknowledged", 2),
+            ("breach", "unacknowledged", 1),
+            ("deviation", "unacknowledged", 1),
+            ("deviation", "returned_unacknowledged", 2),
+            ("stale", "unacknowledged", 1),
+            ("stale", "acknowledged", 2),
+            ("stale", "normal", 3),
+        ]
+    ):
+        at = (newest - 600 + k) * 1000
+        active = int(state in ("unacknowledged", "acknowledged"))
+        fields = f'state="{state}",active={active}i,sequence={sequence}i,score=1.2,text="{rule}: \\"5.3\\" is outside 4.8 to 5.2"'
+        yield f"alarm,site={SITE},asset={ASSET},tag=chilled_water,rule={rule},priority=high {fields} {at}"
+    for subject, ok, detail, age in (
+        ("source\\ plc", 1, "connected", 1500),
+        ("model", 1, "loaded", 1400),
+        ("model", 0, "killed for memory", 30),
+        ("sink\\ store", 1, "writing", 1300),
+    ):
+        yield f'givre_status,site={SITE},subject={subject} ok={ok}i,detail="{detail}" {(newest - age) * 1000}'
+    # Another plant and another asset in the same database: nothing of them may show.
+    at = newest * 1000
+    for where in (f"site=other,asset={ASSET}", f"site={SITE},asset=boiler"):
+        yield f"sample,{where},tag=flow value=-777.0,quality=2i {at}"
+        yield f'alarm,{where},tag=flow,rule=stale,priority=low state="unacknowledged",active=1i,sequence=1i,text="x" {at}'
+    yield f'givre_status,site=other,subject=model ok=0i,detail="away" {at}'
+
+
+@pytest.fixture(scope="module")
+def influx(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]) -> Iterator[Influx]:
+    program = require("influxd")
+    folder = tmp_path_factory.mktemp("influx")
+    ports = _free_ports(2)
+    (folder / "influxdb.conf").write_text(f"""
+reporting-disabled = true
+bind-address = "127.0.0.1:{ports[0]}"
+[meta]
+dir = "{folder}/meta"
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+[monitor]
+store-enabled = false
+[http]
+bind-address = "127.0.0.1:{ports[1]}"
+log-enabled = false
+""")
+    url = f"http://127.0.0.1:{ports[1]}"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "-config", str(folder / "influxdb.conf")], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while not _answers(url):
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
+            time.sleep(0.05)
+        newest = int(time.time()) // STEP_S * STEP_S
+        server = Influx(url, newest)
+        server.ask('CREATE DATABASE "givre"')
+        lines = "\n".join(points(newest)).encode()
+        urllib.request.urlopen(f"{url}/write?db=givre&precision=ms", lines, timeout=20).close()
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    import socket
+
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/ping", timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def query(title: str) -> str:
+    """The one query of the panels whose title and reference begin so."""
+    [found] = [text for name, text in QUESTIONS.items() if name.startswith(title)]
+    return found
+
+
+@pytest.mark.parametrize("tags", [TAGS, TAGS[:1]], ids=["all tags", "one tag"])
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_of_a_panel_is_answered(influx: Influx, name: str, tags: tuple[str, ...]) -> None:
+    assert influx.ask(substituted(QUESTIONS[name], tags)) != []
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_every_question_for_marks_is_answered_with_the_columns_it_names(influx: Influx, name: str) -> None:
+    rows = influx.ask(substituted(MARKS[name]))
+    assert rows != []
+    [mark] = [m["target"] for m in BOARD["annotations"]["list"] if m["name"] == name]
+    for row in rows:
+        assert {mark["textColumn"], *mark["tagsColumn"].split(",")} <= set(row)
+
+
+def test_the_choices_are_what_is_in_the_database(influx: Influx) -> None:
+    found = {name: [row["value"] for row in influx.ask(substituted(text))] for name, text in CHOICES.items()}
+    assert found == {"site": ["demo", "other"], "asset": ["boiler", "exchanger"], "tag": sorted(TAGS)}
+
+
+def test_nothing_of_another_site_or_asset_shows(influx: Influx) -> None:
+    for text in QUESTIONS.values():
+        for row in influx.ask(substituted(text)):
+            assert -777.0 not in row.values()
+            assert row.get("subject") != "away"
+    assert influx.ask(substituted(query("Active alarms")))[0]["sum"] == 2
+
+
+def test_a_dot_in_a_tags_name_is_a_dot(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("Reports per minute"), ("power.1",)))
+    assert {row["tag"] for row in rows} == {"power.1"}
+    assert influx.ask(substituted(query("Reports per minute"), ("powerX1",))) == []
+
+
+def test_ahead_is_the_newest_forecast_and_nothing_but_that(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("$asset / $tag (ahead)"), TAGS[:1]))
+    at = {row["time"] // 1000 - influx.newest: row for row in rows}
+    now = time.time() - influx.newest
+    assert sorted(at) == [lead * STEP_S for lead in LEADS if lead * STEP_S > now]
+    for row in rows:
+        assert row["forecast q50"] == pytest.approx(1000), "made at the newest step"
+        assert row["forecast q05"] == pytest.approx(1000 - 0.2)
+        assert row["forecast q95"] == pytest.approx(1000 + 0.2)
+
+
+def test_past_is_what_the_step_before_had_said(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("$asset / $tag (past)"), TAGS[:1]))
+    for row in rows:
+        made = round(row["expected q50"] - 1000)
+        assert row["time"] // 1000 - influx.newest == (made + 1) * STEP_S
+    assert len(rows) >= STEPS - 2
+
+
+def test_the_limits_reach_to_the_end_of_the_time_range(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("$asset / $tag (limits)"), TAGS[:1]))
+    assert rows[-1]["time"] / 1000 > time.time() + 280
+    assert rows[-1]["low limit"] == 4.8
+    assert rows[-1]["setpoint"] == pytest.approx(5.0)
+    assert rows[-1]["high limit"] == 5.2
+
+
+def test_a_bad_report_is_a_gap_in_the_line(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("$asset / $tag (value)"), ("flow",)))
+    gaps = [b["time"] - a["time"] for a, b in itertools.pairwise(rows) if b["time"] - a["time"] > STEP_S * 1000]
+    assert gaps == [5 * STEP_S * 1000], "four reports were Bad"
+
+
+def test_the_alarms_that_stand_are_all_but_the_normal_one(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("Standing alarms")))
+    assert {(row["rule"], row["state"]) for row in rows} == {
+        ("tolerance", "acknowledged"),
+        ("breach", "unacknowledged"),
+        ("deviation", "returned_unacknowledged"),
+    }
+    assert {row["text"] for row in rows if row["rule"] == "breach"} == {'breach: "5.3" is outside 4.8 to 5.2'}
+    assert influx.ask(substituted(query("Unacknowledged")))[0]["count"] == 2
+
+
+def test_the_parts_that_are_not_well_are_counted(influx: Influx) -> None:
+    assert influx.ask(substituted(query("Parts of Givre not well")))[0]["sum"] == 1
+    parts = {row["subject"]: (row["ok"], row["detail"]) for row in influx.ask(substituted(query("Parts of Givre (")))}
+    assert parts == {"source plc": (1, "connected"), "model": (0, "killed for memory"), "sink store": (1, "writing")}
+
+
+def test_each_forecaster_of_the_last_hour_is_named(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("Who forecasts")))
+    assert {(row["tag"], row["forecaster"]) for row in rows} == {
+        (t, f) for t in TAGS for f in ("language", "persistence")
+    }
+    assert max(row["made"] for row in rows) == influx.newest * 1000
+
+
+def test_a_question_with_a_fault_in_it_would_be_found(influx: Influx) -> None:
+    with pytest.raises(pytest.fail.Exception, match="400"):
+        influx.ask('SELECT mean("value") FROM "sample" GROUP BYY time(1m)')
