@@ -27,6 +27,8 @@ BOARD = json.loads((Path(__file__).parents[2] / "deploy/grafana/dashboard.json")
 SITE, ASSET, TAGS = "demo", "exchanger", ("chilled_water", "flow", "power.1")
 STEP_S, STEPS = 10, 180
 LEADS = (1, 2, 3, 6, 12)
+FORECASTS_ENDED = 7
+"""So many steps before the newest one, for one of the tags."""
 QUANTILES = {"q05": -2, "q10": -1.5, "q25": -0.8, "q50": 0, "q75": 0.8, "q90": 1.5, "q95": 2}
 QUESTIONS = {
     f"{panel['title']} ({target['refId']})": target["query"]
@@ -88,15 +90,17 @@ def points(newest: int) -> Iterator[str]:
             bad = tag == "flow" and -20 < k < -15
             told = 'quality=2i,reason="BadSensorFailure"' if bad else f'value={value},quality=0i,reason=""'
             yield f"sample,{where} {told} {at}"
+            verdict = f"score={abs(value - 5) / 0.2},value={value},low=4.8,high=5.2"
+            yield f"verdict,{where},rule=tolerance {verdict} {at}"
+            lead_s = f",lead_s={30 + k % 90}.0" if k % 3 else ""
+            yield f"verdict,{where},rule=breach score=0.5,probability={(k % 10) / 10}{lead_s} {at}"
+            if tag == "flow" and k > -FORECASTS_ENDED:
+                continue
             for lead in LEADS:
                 # The median says when the forecast was made, so that a test can tell which one it is looking at.
                 fields = ",".join(f"{name}={1000 + k + 0.1 * z}" for name, z in QUANTILES.items())
                 what = "persistence" if k < -150 else "language"
                 yield f"forecast,{where},forecaster={what},lead={lead} {fields},made_at={at}i {at + lead * STEP_S * 1000}"
-            verdict = f"score={abs(value - 5) / 0.2},value={value},low=4.8,high=5.2"
-            yield f"verdict,{where},rule=tolerance {verdict} {at}"
-            lead_s = f",lead_s={30 + k % 90}.0" if k % 3 else ""
-            yield f"verdict,{where},rule=breach score=0.5,probability={(k % 10) / 10}{lead_s} {at}"
     for k, (rule, state, sequence) in enumerate(
         [
             ("tolerance", "unacknowledged", 1),
@@ -120,6 +124,7 @@ def points(newest: int) -> Iterator[str]:
         ("sink\\ store", 1, "writing", 1300),
     ):
         yield f'givre_status,site={SITE},subject={subject} ok={ok}i,detail="{detail}" {(newest - age) * 1000}'
+    yield f"sample,site={SITE},asset={ASSET},tag=outflow value=5.0,quality=0i {newest * 1000}"
     # Another plant and another asset in the same database: nothing of them may show.
     at = newest * 1000
     for where in (f"site=other,asset={ASSET}", f"site={SITE},asset=boiler"):
@@ -207,7 +212,7 @@ def test_every_question_for_marks_is_answered_with_the_columns_it_names(influx: 
 
 def test_the_choices_are_what_is_in_the_database(influx: Influx) -> None:
     found = {name: [row["value"] for row in influx.ask(substituted(text))] for name, text in CHOICES.items()}
-    assert found == {"site": ["demo", "other"], "asset": ["boiler", "exchanger"], "tag": sorted(TAGS)}
+    assert found == {"site": ["demo", "other"], "asset": ["boiler", "exchanger"], "tag": sorted([*TAGS, "outflow"])}
 
 
 def test_nothing_of_another_site_or_asset_shows(influx: Influx) -> None:
@@ -216,6 +221,10 @@ def test_nothing_of_another_site_or_asset_shows(influx: Influx) -> None:
             assert -777.0 not in row.values()
             assert row.get("subject") != "away"
     assert influx.ask(substituted(query("Active alarms")))[0]["sum"] == 2
+
+
+def test_a_tag_whose_name_ends_like_anothers_is_not_it(influx: Influx) -> None:
+    assert {row["tag"] for row in influx.ask(substituted(query("Reports per minute"), ("flow",)))} == {"flow"}
 
 
 def test_a_dot_in_a_tags_name_is_a_dot(influx: Influx) -> None:
@@ -233,6 +242,11 @@ def test_ahead_is_the_newest_forecast_and_nothing_but_that(influx: Influx) -> No
         assert row["forecast q50"] == pytest.approx(1000), "made at the newest step"
         assert row["forecast q05"] == pytest.approx(1000 - 0.2)
         assert row["forecast q95"] == pytest.approx(1000 + 0.2)
+
+
+def test_of_a_forecast_that_has_aged_only_what_is_still_to_come_is_ahead(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("$asset / $tag (ahead)"), ("flow",)))
+    assert [row["time"] // 1000 - influx.newest for row in rows] == [(LEADS[-1] - FORECASTS_ENDED) * STEP_S]
 
 
 def test_past_is_what_the_step_before_had_said(influx: Influx) -> None:
