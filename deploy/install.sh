@@ -180,7 +180,11 @@ make_environment() {
   as_givre "$VENV/bin/python" -c 'import stream' 2> /dev/null ||
     fail "the user givre cannot run $(readlink -f "$VENV/bin/python"): set PYTHON to one outside of /root and /home, such as /usr/bin/python3"
   mkdir -p "$(dirname "$LINK")"
-  ln -sfn "$PREFIX/bin/givre" "$LINK"
+  if [ -e "$LINK" ] && [ ! -L "$LINK" ]; then
+    say "$LINK is something else and stays: call $PREFIX/bin/givre by its path"
+  else
+    ln -sfn "$PREFIX/bin/givre" "$LINK"
+  fi
 }
 
 make_configuration() {

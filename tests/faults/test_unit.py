@@ -7,7 +7,6 @@ except SIGUSR1, which makes it hang.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -20,6 +19,9 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.faults.conftest import Nest
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = "/opt/repository/tests/faults/standin.py"
@@ -37,34 +39,6 @@ ALLOWED = {
     "read cpuinfo",
     "open a socket",
 }
-
-
-class Nest:
-    """A booted system; `run` runs a command inside it."""
-
-    def __init__(self, pid: str) -> None:
-        self._pid = pid
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        enter = ["nsenter", "--target", self._pid, "--all", "sh", "-c", command]
-        return subprocess.run(enter, capture_output=True, text=True, check=False, timeout=20)
-
-    def show(self, name: str) -> str:
-        """One property of the service."""
-        return self.run(f"systemctl show --value --property={name} givre").stdout.strip()
-
-    def wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            if time.monotonic() > deadline:
-                journal = self.run("journalctl --unit=givre --no-pager | tail -40").stdout
-                pytest.fail(f"not within {limit_s} s: {what}\n{self.run('systemctl status givre').stdout}\n{journal}")
-            time.sleep(0.05)
-
-    def started(self) -> str:
-        """The service runs; its main process."""
-        self.wait(lambda: self.show("ActiveState") == "active", 15, "the service is active")
-        return self.show("MainPID")
 
 
 def _lay_out(folder: Path) -> None:
@@ -107,28 +81,13 @@ def _group(user: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def nest(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]) -> Iterator[Nest]:
-    require("systemd-analyze")
-    if os.geteuid() != 0:
-        pytest.skip("only root can make the namespaces that the unit is started in")
+def nest(
+    tmp_path_factory: pytest.TempPathFactory, nested_systemd: Callable[[Path], AbstractContextManager[Nest]]
+) -> Iterator[Nest]:
     folder = tmp_path_factory.mktemp("nest")
     _lay_out(folder)
-    mounts = [f"{sys.base_prefix}:/opt/python", f"{sys.prefix}:/opt/venv", f"{REPOSITORY}:/opt/repository"]
-    with subprocess.Popen(
-        [str(REPOSITORY / "tests/servers/nested_systemd.sh"), str(folder), *mounts],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        word, _, pid = process.stdout.readline().strip().partition(" ")
-        try:
-            assert word == "ready", process.stderr.read()
-            yield Nest(pid)
-        finally:
-            process.stdin.close()
-            process.wait(timeout=20)
+    with nested_systemd(folder) as booted:
+        yield booted
 
 
 @pytest.fixture

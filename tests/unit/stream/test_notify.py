@@ -85,7 +85,7 @@ def test_a_supervisor_that_does_not_read_never_blocks_us(supervisor: tuple[socke
 
 
 @pytest.mark.parametrize(
-    "environment, expected",
+    ("environment", "expected"),
     [
         ({"WATCHDOG_USEC": "30000000"}, 15.0),
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 15.0),

@@ -1,0 +1,151 @@
+"""install.sh for real: as root, on a machine of its own that forgets everything afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.faults.conftest import Nest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = Path(pytest.__file__).parents[1]
+PYTHON = f"/opt/python/bin/{Path(sys._base_executable).resolve().name}"
+# No network inside: the wheel is built outside, and what it depends on is lent from this test's own environment.
+ENVIRONMENT = f"PYTHON={PYTHON} LD_LIBRARY_PATH=/opt/python/lib PIP_NO_INDEX=1 PIP_NO_DEPS=1 PIP_NO_CACHE_DIR=1"
+INSTALL = f"{ENVIRONMENT} sh /opt/repository/deploy/install.sh"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    for part in ("config", "detectors", "stream", "plant"):
+        shutil.copytree(REPOSITORY / part, folder / "source" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", folder / "source")
+    (folder / "source/README.md").touch()  # named by pyproject.toml; what it says has no part in this
+    build = "import setuptools.build_meta as b; print(b.build_wheel('..'))"
+    made = subprocess.run(
+        [sys.executable, "-c", build], cwd=folder / "source", capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr[-2000:]
+    return folder / made.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def nest(
+    tmp_path_factory: pytest.TempPathFactory,
+    wheel: Path,
+    nested_systemd: Callable[[Path], AbstractContextManager[Nest]],
+) -> Iterator[Nest]:
+    folder = tmp_path_factory.mktemp("nest")
+    (folder / "opt/wheel").mkdir(parents=True)
+    shutil.copy(wheel, folder / "opt/wheel")
+    with nested_systemd(folder) as booted:
+        booted.wheel = f"/opt/wheel/{wheel.name}"
+        yield booted
+
+
+@pytest.fixture
+def installed(nest: Nest) -> Iterator[Nest]:
+    """A machine with Givre on it, as install.sh leaves it."""
+    done = nest.run(f"{INSTALL} --wheel {nest.wheel} --no-fetch", limit_s=60)
+    assert done.returncode == 0, done.stderr
+    site = nest.run("echo /opt/givre/lib/python3*/site-packages").stdout.strip()
+    nest.run(f"echo /opt/venv{str(PACKAGES).removeprefix(sys.prefix)} > {site}/lent.pth")
+    yield nest
+    nest.run(f"{INSTALL} --uninstall --purge")
+
+
+def test_an_installed_givre_answers_to_its_name(installed: Nest) -> None:
+    said = installed.run("LD_LIBRARY_PATH=/opt/python/lib givre --help")
+    assert said.returncode == 0, said.stderr
+    assert "Usage: givre" in said.stdout
+
+
+def test_its_files_belong_to_root_and_only_the_service_may_read_them(installed: Nest) -> None:
+    places = "/etc/givre /etc/givre/givre.yaml /etc/givre/credentials /opt/givre /etc/systemd/system/givre.service"
+    said = installed.run(f"stat -c '%n %U:%G %a' {places}")
+    assert said.stdout.splitlines() == [
+        "/etc/givre root:givre 750",
+        "/etc/givre/givre.yaml root:givre 640",
+        "/etc/givre/credentials root:root 700",
+        "/opt/givre root:root 755",
+        "/etc/systemd/system/givre.service root:root 644",
+    ]
+    assert "nologin" in installed.run("getent passwd givre").stdout
+    assert installed.run("runuser -u givre -- cat /etc/givre/givre.yaml").stdout.startswith("# Givre")
+    assert installed.run("runuser -u nobody -- cat /etc/givre/givre.yaml").returncode != 0
+
+
+def test_systemd_knows_the_unit_and_finds_nothing_wrong_with_it(installed: Nest) -> None:
+    assert installed.run("systemctl show --value --property=LoadState givre").stdout.strip() == "loaded"
+    said = installed.run("systemd-analyze verify --recursive-errors=no --man=no givre.service")
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_a_second_run_changes_nothing_that_is_the_owners(installed: Nest) -> None:
+    installed.run("echo 'site: mine' > /etc/givre/givre.yaml; echo secret > /etc/givre/credentials/influx_token")
+    installed.run("echo '# mine' >> /etc/systemd/system/givre.service.d/credentials.conf")
+    again = installed.run(f"{INSTALL} --wheel {installed.wheel} --no-fetch", limit_s=60)
+    assert again.returncode == 0, again.stderr
+    assert "stays as it is" in again.stdout
+    assert installed.run("cat /etc/givre/givre.yaml").stdout == "site: mine\n"
+    assert installed.run("cat /etc/givre/credentials/influx_token").stdout == "secret\n"
+    assert installed.run("tail -1 /etc/systemd/system/givre.service.d/credentials.conf").stdout == "# mine\n"
+
+
+def test_uninstalled_it_leaves_what_is_the_owners_and_purged_nothing(installed: Nest) -> None:
+    places = "/opt/givre /usr/local/bin/givre /etc/systemd/system/givre.service"
+    kept = "/etc/givre/givre.yaml /var/lib/givre/journal.sqlite3 /etc/systemd/system/givre.service.d/credentials.conf"
+    installed.run("mkdir -p /var/lib/givre /var/cache/givre; touch /var/lib/givre/journal.sqlite3")
+    assert installed.run(f"{INSTALL} --uninstall").returncode == 0
+    assert installed.run(f"ls -d {places} {kept} 2>/dev/null").stdout.split() == sorted(kept.split())
+    assert installed.run(f"{INSTALL} --uninstall --purge").returncode == 0
+    assert installed.run(f"ls -d {kept} /etc/givre /var/lib/givre /var/cache/givre 2>/dev/null").stdout == ""
+    assert installed.run("id givre").returncode != 0
+
+
+def test_another_prefix_reaches_the_unit_and_the_link(nest: Nest) -> None:
+    done = nest.run(f"{INSTALL} --wheel {nest.wheel} --no-fetch --gpu --prefix /usr/local/givre", limit_s=60)
+    try:
+        assert done.returncode == 0, done.stderr
+        unit = nest.run("cat /etc/systemd/system/givre.service").stdout
+        assert "ExecStart=/usr/local/givre/bin/givre run" in unit
+        assert "/opt/givre" not in unit
+        assert nest.run("readlink /usr/local/bin/givre").stdout.strip() == "/usr/local/givre/bin/givre"
+        assert nest.run("ls /etc/systemd/system/givre.service.d").stdout.split() == ["credentials.conf", "gpu.conf"]
+    finally:
+        nest.run(f"{INSTALL} --uninstall --purge --prefix /usr/local/givre")
+
+
+def test_a_python_that_the_service_cannot_run_is_named(nest: Nest) -> None:
+    nest.run(f"mkdir -p /root/bin && cp {PYTHON} /root/bin/python3")
+    done = nest.run(
+        f"{INSTALL} --wheel {nest.wheel} --no-fetch".replace(
+            f"PYTHON={PYTHON}", "PYTHON=/root/bin/python3 PYTHONHOME=/opt/python"
+        ),
+        limit_s=60,
+    )
+    try:
+        assert done.returncode == 1
+        assert "the user givre cannot run /root/bin/python3" in done.stderr
+    finally:
+        nest.run(f"{INSTALL} --uninstall --purge")
+
+
+def test_a_folder_of_somebody_elses_is_neither_taken_nor_removed(nest: Nest) -> None:
+    nest.run("mkdir -p /opt/precious && touch /opt/precious/file")
+    taken = nest.run(f"{INSTALL} --wheel {nest.wheel} --no-fetch --prefix /opt/precious")
+    removed = nest.run(f"{INSTALL} --uninstall --prefix /opt/precious")
+    assert (taken.returncode, removed.returncode) == (1, 1)
+    assert "was not made by this script" in taken.stderr
+    assert nest.run("ls -A /opt/precious").stdout == "file\n"
+    nest.run(f"{INSTALL} --uninstall --purge")
