@@ -92,6 +92,10 @@ class OpcuaSource(_Strict):
     publishing_interval_s: Positive = 0.5
     sampling_interval_s: Duration = 0.5
     queue_size: Annotated[int, Field(ge=1, le=10_000)] = 100
+    trigger: Literal["value", "timestamp"] = Field(
+        default="value",
+        description="value: a new value or status is reported; timestamp: a new source time with the same value as well",
+    )
     silent_after_s: Positive = Field(default=60.0, description="no notification at all for so long: connect anew")
     security: UaSecurity | None = Field(default=None, description="absent: no encryption, no password allowed")
     username: str | None = None

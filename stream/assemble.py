@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.secret import reveal
-
 from config.schema import InfluxSink, OpcuaSource, resolve
+from config.secret import reveal
 from detectors.alarm import AlarmRule
 from detectors.breach import Breach
 from detectors.deviation import Deviation
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from config.load import Loaded
-
     from config.schema import Breach as BreachSettings
     from config.schema import Deviation as DeviationSettings
     from config.schema import MqttSink, MqttSource, Settings, Tag, TagSource
@@ -69,10 +67,10 @@ def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
     return sources
 
 
-def build_sinks(loaded: Loaded) -> list[Sink]:
+def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
     """The sinks, none of them connected yet."""
     return [
-        _influxdb(name, sink, loaded) if isinstance(sink, InfluxSink) else _alerts(name, sink, loaded)
+        _influxdb(name, sink, loaded) if isinstance(sink, InfluxSink) else _alerts(name, sink, loaded, clock)
         for name, sink in loaded.settings.sinks.items()
     ]
 
@@ -129,7 +127,7 @@ def build_pipeline(
     def deliveries(report: Callable[[Status], None]) -> list[Delivery]:
         return [Delivery(journal, sink, report=report, clock=clock) for sink in sinks]
 
-    sinks = build_sinks(loaded) if with_sinks else []
+    sinks = build_sinks(loaded, clock) if with_sinks else []
     return Pipeline(
         sources=build_sources(loaded, clock) if sources is None else sources,
         lane=lane,
@@ -164,7 +162,15 @@ def faces(settings: Settings) -> dict[str, TagFace]:
 
 
 def build_forecaster(
-    folder: Path, *, device: str, context: int, min_context: int, samples: int, temperature: float, seed: int
+    folder: Path,
+    *,
+    device: str,
+    context: int,
+    min_context: int,
+    samples: int,
+    horizon: int,
+    temperature: float,
+    seed: int,
 ) -> Forecaster:
     """The language model's forecaster: called inside the model lane's process, where torch may be imported."""
     from detectors.language.forecaster import LanguageForecaster
@@ -175,6 +181,7 @@ def build_forecaster(
         context=context,
         min_context=min_context,
         samples=samples,
+        horizon=horizon,
         temperature=temperature,
         seed=seed,
     )
@@ -182,7 +189,6 @@ def build_forecaster(
 
 def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, *, with_model: bool) -> ModelLane:
     from detectors.forecasters.persistence import Persistence
-
     from stream.modelling import ModelLane
 
     model = loaded.settings.model
@@ -195,6 +201,7 @@ def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, 
             context=model.context,
             min_context=model.min_context,
             samples=model.samples,
+            horizon=model.horizon,
             temperature=model.temperature,
             seed=model.seed,
         )
@@ -259,8 +266,10 @@ def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: L
         sampling_interval_s=source.sampling_interval_s,
         queue_size=source.queue_size,
         silent_after_s=source.silent_after_s,
-        security=security
-        and opcua.UaSecurity(
+        trigger=source.trigger,
+        security=None
+        if security is None
+        else opcua.UaSecurity(
             policy=security.policy,
             certificate=resolve(security.certificate, loaded.folder),
             private_key=resolve(security.private_key, loaded.folder),
@@ -289,12 +298,12 @@ def _mqtt(name: str, source: MqttSource, tags: dict[str, TagSource], loaded: Loa
             mqtt.MqttTag(tag=tag, topic=s.topic or "", value=s.value, time=s.time, quality=s.quality)
             for tag, s in tags.items()
         ],
-        status_topic=f"givre/{loaded.settings.site}/status/{name}",
+        status_topic=f"givre/{loaded.settings.site}/status/source/{name}",
         clock=clock,
     )
 
 
-def _alerts(name: str, sink: MqttSink, loaded: Loaded) -> Sink:
+def _alerts(name: str, sink: MqttSink, loaded: Loaded, clock: Clock) -> Sink:
     from stream.sinks import mqtt
 
     return mqtt.MqttSink(
@@ -309,6 +318,7 @@ def _alerts(name: str, sink: MqttSink, loaded: Loaded) -> Sink:
         tls=_tls(sink.tls, loaded),
         username=sink.username,
         password=reveal(sink.password, loaded, "sinks", name, "password"),
+        clock=clock,
     )
 
 
@@ -334,7 +344,7 @@ def _tls(settings: TlsSettings | None, loaded: Loaded) -> Tls | None:
     if settings is None:
         return None
 
-    def path(text: str | None) -> Path | None:
-        return None if text is None else resolve(text, loaded.folder)
+    def path(text: str | None) -> str | None:
+        return None if text is None else str(resolve(text, loaded.folder))
 
     return Tls(ca=path(settings.ca), certificate=path(settings.certificate), private_key=path(settings.private_key))

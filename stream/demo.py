@@ -19,9 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.load import load
 from rich.live import Live
 
+from config.load import load
 from stream.assemble import build_pipeline, faces, open_journal
 from stream.clock import FastClock
 from stream.demo_report import Fault, report
@@ -29,9 +29,9 @@ from stream.service import serve
 from stream.view import View
 
 if TYPE_CHECKING:
-    from config.load import Loaded
     from rich.console import Console
 
+    from config.load import Loaded
     from stream.pipeline import Pipeline
 
 __all__ = ["DemoError", "run_demo"]
@@ -120,7 +120,7 @@ async def run_demo(
         await plant.end()
 
 
-async def _watch(
+async def _watch(  # noqa: PLR0917 - one caller, in this file
     run: asyncio.Task[None],
     pipeline: Pipeline,
     plant: _Plant,
@@ -190,7 +190,7 @@ def _influx(url: str) -> str:
     return "  database:\n" + "".join(f"    {line}\n" for line in lines)
 
 
-async def _start_plant(
+async def _start_plant(  # noqa: PLR0917 - one caller, in this file
     folder: Path, opcua_port: int, mqtt_port: int, clock: FastClock, seed: int, scenario: str
 ) -> _Plant:
     plant_folder = folder / "plant"

@@ -121,7 +121,7 @@ class Pipeline:
         if before is not None and (before.ok, before.detail) == (status.ok, status.detail):
             return
         self.statuses[status.subject] = status
-        if before is None or before.ok != status.ok:
+        if status.subject != "service" and (before is None or before.ok != status.ok):
             log.log(logging.INFO if status.ok else logging.WARNING, "%s: %s", status.subject, status.detail)
         self._keep([status])
 
@@ -142,8 +142,8 @@ class Pipeline:
                 *(group.create_task(d.run(), name=f"sink {d.name}") for d in self._deliveries),
             ]
             consumer = group.create_task(self._consume(), name="fast lane")
-            while after_model and "model" not in self.statuses:
-                await asyncio.sleep(TICK_S)
+            if after_model:
+                await self._until(lambda: "model" in self.statuses)
             sources = [group.create_task(s.run(self), name=f"source {s.name}") for s in self._sources]
             ready()
             await self._stopping.wait()
@@ -161,8 +161,7 @@ class Pipeline:
     async def settled(self) -> None:
         """Waits until everything delivered so far has been judged, forecasts included."""
         await self._queue.join()
-        while self.lane.has_closed or self._forecasting:
-            await asyncio.sleep(0)
+        await self._until(lambda: not self.lane.has_closed and not self._forecasting)
 
     @property
     def stopping(self) -> bool:
@@ -281,8 +280,12 @@ class Pipeline:
             self.report(Status(subject="journal", ok=False, detail=detail, at=self._clock.now()))
 
     async def _saved(self) -> None:
-        while self._unsaved.is_set() or not self._idle.is_set():
-            await asyncio.sleep(0.005)
+        await self._until(lambda: not self._unsaved.is_set() and self._idle.is_set())
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        """Looks again and again: for the ends of a run, where a millisecond costs nothing and an event more would."""
+        while not true():  # noqa: ASYNC110 - several tasks change what is looked at
+            await asyncio.sleep(0.001)
 
     async def _drain(self) -> None:
         deadline = asyncio.get_running_loop().time() + DRAIN_S

@@ -16,9 +16,9 @@ from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
 if TYPE_CHECKING:
-    from config.load import Loaded
     from rich.console import Console
 
+    from config.load import Loaded
     from stream.journal import Journal
 
 __all__ = ["HistoryQuery", "print_alarms", "print_history"]
@@ -76,7 +76,8 @@ def print_history(loaded: Loaded, query: HistoryQuery, *, console: Console, as_j
     table.add_column("of", no_wrap=True)
     table.add_column("what", overflow="fold")
     for record in records:
-        at, of, what = _line(record, known[record.tag].unit if getattr(record, "tag", None) in known else "")
+        tag = known.get(getattr(record, "tag", ""))
+        at, of, what = _line(record, tag.unit if tag else "")
         table.add_row(f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3], _kind(record), of, what)
     console.print(table)
     return ""

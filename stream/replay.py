@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -22,11 +21,12 @@ from stream.journal import Journal
 from stream.sources.history import HistoryError, read_history
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from config.load import Loaded
     from rich.console import Console
 
+    from config.load import Loaded
     from detectors.records import Sample
     from stream.pipeline import Pipeline
     from stream.sources.source import Intake
@@ -114,7 +114,8 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
             raise ReplayError(str(history.error))
         if pipeline.metrics.samples == 0:
             raise ReplayError(f"{path}: no sample of a configured tag; tags are: {', '.join(sorted(tags))}")
-        _print(pipeline, list(journal.history(kinds={Alert})), time.monotonic() - began, console)
+        alerts = [record for record in journal.history(kinds={Alert}) if isinstance(record, Alert)]
+        _print(pipeline, alerts, time.monotonic() - began, console)
         console.print(f"journal: {journal_path}", highlight=False)
     finally:
         journal.close()

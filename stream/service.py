@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["log_to_stderr", "serve"]
 
-_QUIET = ("asyncua", "paho", "amqtt", "transformers", "urllib3")
+_QUIET = {"asyncua": logging.ERROR, "paho": logging.WARNING, "transformers": logging.ERROR, "urllib3": logging.ERROR}
 
 
 async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None) -> None:
@@ -36,7 +36,7 @@ async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """One line per message, for the journal of the supervisor; libraries speak from WARNING up."""
+    """One line per message, for the journal of the supervisor; libraries speak when they are in trouble that we do not report ourselves."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(least)
