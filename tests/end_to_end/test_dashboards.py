@@ -8,13 +8,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import random
 import re
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BOARD = json.loads((Path(__file__).parents[2] / "deploy/grafana/dashboard.json").read_text())
+SETUP = Path(__file__).parents[2] / "deploy/influxdb/setup-v1.sh"
 SITE, ASSET, TAGS = "demo", "exchanger", ("chilled_water", "flow", "power.1")
 STEP_S, STEPS = 10, 180
 LEADS = (1, 2, 3, 6, 12)
@@ -133,10 +137,9 @@ def points(newest: int) -> Iterator[str]:
     yield f'givre_status,site=other,subject=model ok=0i,detail="away" {at}'
 
 
-@pytest.fixture(scope="module")
-def influx(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]) -> Iterator[Influx]:
-    program = require("influxd")
-    folder = tmp_path_factory.mktemp("influx")
+@contextmanager
+def running(program: str, folder: Path, *, logins: bool = False) -> Iterator[str]:
+    """An InfluxDB server of its own; its URL."""
     ports = _free_ports(2)
     (folder / "influxdb.conf").write_text(f"""
 reporting-disabled = true
@@ -150,6 +153,7 @@ wal-dir = "{folder}/wal"
 store-enabled = false
 [http]
 bind-address = "127.0.0.1:{ports[1]}"
+auth-enabled = {str(logins).lower()}
 log-enabled = false
 """)
     url = f"http://127.0.0.1:{ports[1]}"
@@ -160,20 +164,36 @@ log-enabled = false
         while not _answers(url):
             assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
             time.sleep(0.05)
-        newest = int(time.time()) // STEP_S * STEP_S
-        server = Influx(url, newest)
-        server.ask('CREATE DATABASE "givre"')
-        lines = "\n".join(points(newest)).encode()
-        urllib.request.urlopen(f"{url}/write?db=givre&precision=ms", lines, timeout=20).close()
-        yield server
+        yield url
     finally:
         process.kill()
         process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
-    import socket
+def set_up(url: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs deploy/influxdb/setup-v1.sh."""
+    return subprocess.run(
+        [str(SETUP)],
+        env={"PATH": os.environ["PATH"], "INFLUX_URL": url, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
 
+
+@pytest.fixture(scope="module")
+def influx(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]) -> Iterator[Influx]:
+    with running(require("influxd"), tmp_path_factory.mktemp("influx")) as url:
+        done = set_up(url)
+        assert done.returncode == 0, done.stderr
+        newest = int(time.time()) // STEP_S * STEP_S
+        lines = "\n".join(points(newest)).encode()
+        urllib.request.urlopen(f"{url}/write?db=givre&precision=ms", lines, timeout=20).close()
+        yield Influx(url, newest)
+
+
+def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
@@ -299,3 +319,59 @@ def test_each_forecaster_of_the_last_hour_is_named(influx: Influx) -> None:
 def test_a_question_with_a_fault_in_it_would_be_found(influx: Influx) -> None:
     with pytest.raises(pytest.fail.Exception, match="400"):
         influx.ask('SELECT mean("value") FROM "sample" GROUP BYY time(1m)')
+
+
+# --- deploy/influxdb/setup-v1.sh -----------------------------------------------------------------------------------------
+
+
+def test_set_up_again_with_another_retention_nothing_is_lost_and_the_retention_changes(influx: Influx) -> None:
+    before = influx.ask('SELECT count("value") FROM "sample"')
+    assert set_up(influx.url, INFLUX_KEEP="30d").returncode == 0
+    kept = {row["name"]: (row["duration"], row["default"]) for row in influx.ask('SHOW RETENTION POLICIES ON "givre"')}
+    assert kept["givre"] == ("720h0m0s", True)
+    assert influx.ask('SELECT count("value") FROM "sample"') == before
+
+
+def test_where_logins_are_asked_for_givre_may_write_and_grafana_may_read(
+    tmp_path: Path, require: Callable[[str], str]
+) -> None:
+    with running(require("influxd"), tmp_path, logins=True) as url:
+        create = r"""CREATE USER "root" WITH PASSWORD 'it\'s' WITH ALL PRIVILEGES"""
+        first = urllib.parse.urlencode({"q": create})
+        urllib.request.urlopen(f"{url}/query", first.encode(), timeout=5).close()
+        words = {"GIVRE_PASSWORD": "of 'givre' \\", "GRAFANA_PASSWORD": 'of "grafana"'}
+        for _ in range(2):
+            done = set_up(url, INFLUX_ADMIN="root:it's", **words)
+            assert done.returncode == 0, done.stderr
+        assert _write(url, "givre", words["GIVRE_PASSWORD"]) == 204
+        assert _write(url, "grafana", words["GRAFANA_PASSWORD"]) == 403
+        assert _write(url, "givre", "a guess") == 401
+        login = {"u": "grafana", "p": words["GRAFANA_PASSWORD"], "db": "givre", "q": 'SELECT * FROM "sample"'}
+        with urllib.request.urlopen(f"{url}/query?{urllib.parse.urlencode(login)}", timeout=5) as answer:
+            assert json.load(answer)["results"][0]["series"][0]["values"][0][1:] == [1]
+        refused = set_up(url, INFLUX_ADMIN="root:wrong")
+        assert refused.returncode == 1
+        assert "authorization failed" in refused.stderr
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    [port] = _free_ports(1)
+    done = set_up(f"http://127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert f"http://127.0.0.1:{port} refused" in done.stderr
+
+
+def test_a_name_that_would_need_quotes_is_refused(influx: Influx) -> None:
+    done = set_up(influx.url, INFLUX_DATABASE='x" DROP DATABASE givre')
+    assert done.returncode == 1
+    assert "only letters" in done.stderr
+
+
+def _write(url: str, user: str, password: str) -> int:
+    login = urllib.parse.urlencode({"db": "givre", "u": user, "p": password})
+    try:
+        with urllib.request.urlopen(f"{url}/write?{login}", b"sample value=1", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
