@@ -38,7 +38,13 @@ class Breach:
             raise ValueError(f"breach: expected low below high, found low {self.low} and high {self.high}")
 
     def judge(self, forecast: Forecast) -> Verdict | None:
-        """Probability and lead time of leaving the band; `at` is the moment the forecast was made."""
+        """Probability and lead time of leaving the band; `at` is the moment the forecast was made.
+
+        No verdict on a forecast that is unsure already of the next step: one whose 5-95 % there is wider than the band itself
+        knows too little to call anything a breach.
+        """
+        if forecast.quantiles[0][-1] - forecast.quantiles[0][0] > self.high - self.low:
+            return None
         probability, lead = (
             self._from_paths(forecast.paths) if forecast.paths else self._from_quantiles(forecast.quantiles)
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.text import Text
 
 from detectors.records import Alert, Forecast, Record, Sample, Status, Verdict
 from stream import alarm_memory
@@ -70,16 +70,15 @@ def print_history(loaded: Loaded, query: HistoryQuery, *, console: Console, as_j
             fields = {"kind": _kind(record)} | dataclasses.asdict(record)
             console.out(json.dumps(fields, default=_text), highlight=False)
         return ""
-    table = Table(box=None, header_style="bold")
-    table.add_column("at (UTC)", no_wrap=True)
-    table.add_column("kind")
-    table.add_column("of", no_wrap=True)
-    table.add_column("what", overflow="fold")
     for record in records:
         tag = known.get(getattr(record, "tag", ""))
         at, of, what = _line(record, tag.unit if tag else "")
-        table.add_row(f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3], _kind(record), of, what)
-    console.print(table)
+        line = Text(f"{at:%Y-%m-%d %H:%M:%S.%f}"[:-3], style="dim")
+        line.append(f"  {_kind(record):<8}", style="bold").append(f"  {of}", style="cyan").append(
+            f"  {what}", style="default"
+        )
+        # One line each, however long: it goes through grep as often as past a person.
+        console.print(line, soft_wrap=True)
     return ""
 
 
@@ -93,14 +92,13 @@ def print_alarms(loaded: Loaded, *, console: Console) -> str:
         texts = {alert.alarm: alert.text for alert in journal.history(kinds={Alert}) if isinstance(alert, Alert)}
     finally:
         journal.close()
-    table = Table(box=None, header_style="bold")
-    for column in ("alarm", "state", "since (UTC)", "last message"):
-        table.add_column(column, overflow="fold")
     standing = {name: memory for name, memory in sorted(memories.items()) if memory.state != "normal"}
     for name, memory in standing.items():
-        since = "" if memory.since is None else f"{memory.since:%Y-%m-%d %H:%M:%S}"
-        table.add_row(name, memory.state, since, texts.get(name, ""))
-    console.print(table if standing else f"no alarms: all {len(memories)} that ever changed are normal")
+        style = "bold red" if memory.state.active else "yellow"
+        console.print(Text.assemble((f"{memory.state:>23}", style), f"  {name}"), soft_wrap=True)
+        console.print(Text(f"{'':>25}{texts.get(name, '')}", style="dim"), soft_wrap=True)
+    if not standing:
+        console.print(f"no alarms: all {len(memories)} that ever changed are normal", highlight=False)
     return ""
 
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["log_to_stderr", "serve"]
 
-_QUIET = {"asyncua": logging.ERROR, "paho": logging.WARNING, "transformers": logging.ERROR, "urllib3": logging.ERROR}
+_LEAST = {
+    "asyncua": logging.CRITICAL,  # what matters of it is said by the source's status
+    "paho": logging.WARNING,
+    "transformers": logging.ERROR,
+    "urllib3": logging.ERROR,
+}
 
 
 async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None) -> None:
@@ -36,7 +41,7 @@ async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None)
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """One line per message, for the journal of the supervisor; libraries speak when they are in trouble that we do not report ourselves."""
+    """One line per message, for the supervisor's journal; libraries speak only of trouble that we do not report ourselves."""
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    for name, least in _QUIET.items():
+    for name, least in _LEAST.items():
         logging.getLogger(name).setLevel(least)

@@ -223,7 +223,7 @@ class MqttSource:
         return Rejection(source=self._name, tag=tag, reason=reason, detail=detail, at=at)
 
     def _status(self, *, ok: bool, detail: str) -> Status:
-        return Status(subject=self._name, ok=ok, detail=detail, at=self._clock.now())
+        return Status(subject=f"source.{self._name}", ok=ok, detail=detail, at=self._clock.now())
 
     def _will(self) -> Will:
         # Without a time: nobody can say today when it will be.

@@ -130,7 +130,7 @@ class OpcuaSource:
                         problems.append(f"tag {tag.tag}: node {tag.node!r} at {self.endpoint}: {_reason(error)}")
                 return problems
         except (_Lost, UaSecurityError, ua.UaError, OSError, TimeoutError, ConnectionError) as error:
-            return [f"source {self.name}: {self._why(error)}"]
+            return [self._why(error)]
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Client]:

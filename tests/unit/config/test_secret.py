@@ -1,0 +1,85 @@
+"""Secrets come from outside the file and are never shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.errors import SecretError
+from config.load import Loaded, load
+from config.schema import Secret
+from config.secret import reveal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> Loaded:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "site: s\nsources:\n  b: {type: mqtt, host: h, client_id: c, username: u, password: {env: GIVRE_P}}\n"
+        "assets: {a: {tags: {t: {unit: x, period_s: 1, hold_s: 2, source: {name: b, topic: t}}}}}\n"
+    )
+    return load(path)
+
+
+def ask(loaded: Loaded, secret: Secret | None) -> str | None:
+    return reveal(secret, loaded, "sources", "b", "password")
+
+
+def test_from_the_environment(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIVRE_P", "s3cret")
+    assert ask(loaded, Secret(env="GIVRE_P")) == "s3cret"
+    assert ask(loaded, None) is None
+
+
+def test_from_a_systemd_credential_without_its_last_line_end(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "broker").write_text("s3cret\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert ask(loaded, Secret(credential="broker")) == "s3cret"
+
+
+def test_from_a_file_that_only_its_owner_reads(loaded: Loaded, tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    path.write_text("s3cret\n")
+    path.chmod(0o600)
+    assert ask(loaded, Secret(file="p")) == "s3cret"
+    path.chmod(0o640)
+    with pytest.raises(SecretError, match=r"found mode 0640. chmod 600") as caught:
+        ask(loaded, Secret(file="p"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        (Secret(env="GIVRE_NOT_SET"), ":3: sources.b.password: expected the environment variable GIVRE_NOT_SET"),
+        (
+            Secret(credential="x"),
+            "expected the systemd credential x, found no credentials in this process. In the systemd unit:",
+        ),
+        (Secret(file="nowhere"), "found No such file or directory"),
+    ],
+)
+def test_a_missing_one_names_its_key_and_its_line(
+    loaded: Loaded, secret: Secret, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(SecretError) as caught:
+        ask(loaded, secret)
+    assert expected in str(caught.value)
+
+
+def test_an_empty_one_and_a_path_for_a_name_are_refused(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GIVRE_P", "")
+    with pytest.raises(SecretError, match="found an empty text"):
+        ask(loaded, Secret(env="GIVRE_P"))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(SecretError, match="expected the name of a credential"):
+        ask(loaded, Secret(credential="../etc/passwd"))
