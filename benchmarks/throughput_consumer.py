@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -85,7 +86,14 @@ def givre(port: int, samples: int, tags: int, folder: Path) -> float:
         return (samples - before) / (time.perf_counter() - first)
 
     try:
-        return asyncio.run(consume())
+        rate = asyncio.run(consume())
+        # What was not judged or not kept would be fast for nothing.
+        kept = sum(1 for _ in journal.samples(datetime.fromtimestamp(0, UTC)))
+        if kept != samples or pipeline.lane.verdicts < 3 * samples:
+            sys.exit(
+                f"expected {samples} samples kept and judged by three rules, found {kept}, {pipeline.lane.verdicts} verdicts"
+            )
+        return rate
     finally:
         journal.close()
 

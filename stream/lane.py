@@ -27,6 +27,8 @@ __all__ = ["LEAP_STEPS", "FastLane", "Harvest", "Watch"]
 
 LEAP_STEPS = 10_000
 """A leap of time over more steps than this (a machine that slept, a clock set right) is not walked step by step."""
+SCORE_DEADBAND = 0.05
+KEPT_EVERY = timedelta(seconds=60)
 
 
 @dataclass(kw_only=True)
@@ -65,15 +67,32 @@ class _Judge:
         self.kept: Verdict | None = None
 
     def keeps_now(self, verdict: Verdict) -> bool:
-        """A crossing of the edge is kept at once, anything else once per step."""
+        """A crossing of the edge is kept at once, anything else at the end of a step at most."""
         before, self.latest = self.latest, verdict
         return before is not None and (before.score > 1) != (verdict.score > 1)
+
+    def news(self) -> bool:
+        """Verdicts are reported by exception, as tags are: if they changed, and now and then all the same."""
+        latest, kept = self.latest, self.kept
+        if latest is None or latest is kept:
+            return False
+        return kept is None or abs(latest.score - kept.score) >= SCORE_DEADBAND or latest.at - kept.at >= KEPT_EVERY
 
 
 class _Tag:
     """A watch, set up: the judges beside their detectors."""
 
-    __slots__ = ("deviation", "forecast", "on_forecast", "on_report", "on_sample", "on_step", "physical", "window")
+    __slots__ = (
+        "deviation",
+        "forecast",
+        "judges",
+        "on_forecast",
+        "on_report",
+        "on_sample",
+        "on_step",
+        "physical",
+        "window",
+    )
 
     def __init__(self, watch: Watch, judge: Callable[[str, AlarmRule], _Judge]) -> None:
         self.window = watch.window
@@ -87,6 +106,7 @@ class _Tag:
         if watch.deviation is not None:
             self.deviation = watch.deviation[0]
             self.on_step.append((self.deviation, judge(self.deviation.rule, watch.deviation[1])))
+        self.judges = [judge for _, judge in (*self.on_report, *self.on_sample, *self.on_step)]
 
 
 class FastLane:
@@ -175,7 +195,8 @@ class FastLane:
             tag.deviation.expect(forecast)
         for detector, judge in tag.on_forecast:
             self._take(detector.judge(forecast), judge, self._now or now)
-            self._keep_latest(judge)
+            if judge.news():
+                self._keep_latest(judge)
 
     def acknowledge(self, alarm: str, *, by: str, now: datetime) -> bool:
         """An operator acknowledges an alarm; False if there is no such alarm, or nothing to acknowledge."""
@@ -230,9 +251,9 @@ class FastLane:
         moment = self._now or step.end_at
         for detector, judge in tag.on_step:
             self._take(detector.judge(step), judge, moment)
-            self._keep_latest(judge)
-        for _, judge in (*tag.on_report, *tag.on_sample):
-            self._keep_latest(judge)
+        for judge in tag.judges:
+            if judge.news():
+                self._keep_latest(judge)
 
     def _take(self, verdict: Verdict | None, judge: _Judge, now: datetime) -> None:
         if verdict is None:
@@ -247,7 +268,7 @@ class FastLane:
             self._record(alarm, alerts)
 
     def _keep_latest(self, judge: _Judge) -> None:
-        if judge.latest is not None and judge.latest is not judge.kept:
+        if judge.latest is not None:
             judge.kept = judge.latest
             self._harvest.records.append(judge.latest)
 
