@@ -48,7 +48,6 @@ def bare_aiomqtt(port: int, samples: int, _tags: int, _folder: Path) -> float:
 def givre(port: int, samples: int, tags: int, folder: Path) -> float:
     """The service itself: window, quality, range and tolerance on every sample, journal on disk, then the acknowledgement."""
     from config.load import load
-
     from stream.assemble import build_pipeline, open_journal
     from stream.clock import SystemClock
 
