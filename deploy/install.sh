@@ -195,7 +195,8 @@ make_configuration() {
   if [ -e "$ETC/givre.yaml" ]; then
     say "$ETC/givre.yaml is yours and stays as it is"
   else
-    cp "$ETC/givre.yaml.sample" "$ETC/givre.yaml"
+    # Under its unit Givre knows its state folder; `givre alarms` and `givre history` beside it have to be told.
+    sed 's|^# state_folder: .*|state_folder: /var/lib/givre|' "$ETC/givre.yaml.sample" > "$ETC/givre.yaml"
     say "wrote $ETC/givre.yaml from the sample: put your plant into it"
   fi
   chmod 0640 "$ETC/givre.yaml" "$ETC/givre.yaml.sample"

@@ -69,9 +69,7 @@ async def serve() -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, hang)
     found = {"uid": os.getuid(), **attempts()}
-    credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / "probe"
-    with contextlib.suppress(OSError):
-        found["credential"] = credential.read_text()
+    found["credential"] = (Path(os.environ["CREDENTIALS_DIRECTORY"]) / "probe").read_text()
     (Path(os.environ["STATE_DIRECTORY"]) / "attempts.json").write_text(json.dumps(found))
     notifier = Notifier.from_environment()
     notifier.ready()
@@ -92,5 +90,7 @@ if __name__ == "__main__":
     command, config = sys.argv[1:]
     if not Path(config).read_text().startswith("site:"):
         sys.exit(f"{config}: not a configuration")
+    if not (Path(os.environ["CREDENTIALS_DIRECTORY"]) / "probe").read_text():
+        sys.exit("no credential")
     if command == "run":
         asyncio.run(serve())

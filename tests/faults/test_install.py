@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +84,7 @@ def test_its_files_belong_to_root_and_only_the_service_may_read_them(installed: 
     ]
     assert "nologin" in installed.run("getent passwd givre").stdout
     assert installed.run("runuser -u givre -- cat /etc/givre/givre.yaml").stdout.startswith("# Givre")
+    assert "\nstate_folder: /var/lib/givre\n" in installed.run("cat /etc/givre/givre.yaml").stdout
     assert installed.run("runuser -u nobody -- cat /etc/givre/givre.yaml").returncode != 0
 
 
@@ -111,6 +114,64 @@ def test_uninstalled_it_leaves_what_is_the_owners_and_purged_nothing(installed: 
     assert installed.run(f"{INSTALL} --uninstall --purge").returncode == 0
     assert installed.run(f"ls -d {kept} /etc/givre /var/lib/givre /var/cache/givre 2>/dev/null").stdout == ""
     assert installed.run("id givre").returncode != 0
+
+
+def test_the_way_of_the_manual_leads_to_an_alarm(installed: Nest, require: Callable[[str], str]) -> None:
+    """Every step of docs/install.md, against the broker and the database of the distribution, up to the first alarm."""
+    for program in ("mosquitto", "influxd"):
+        require(program)
+    run, deploy = installed.run, "/opt/repository/deploy"
+    blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/install.md").read_text(), re.DOTALL)
+    config, v1 = blocks
+    before, sink, after = re.split(r"(?m)(^  store:\n(?:    .*\n)+)", config)
+    assert "version" not in sink, "the manual's own sink is of version 2; the server of this test needs the other one"
+
+    run(f"cp {deploy}/mosquitto/givre.conf /etc/mosquitto/conf.d/; cp {deploy}/mosquitto/givre.acl /etc/mosquitto/")
+    accounts = "".join(f"{name}:{name[::-1]}\n" for name in ("givre-in", "givre-out", "plant", "operator"))
+    run(f"printf '{accounts}' > /etc/mosquitto/givre.passwd; mosquitto_passwd -U /etc/mosquitto/givre.passwd")
+    run("chown mosquitto /etc/mosquitto/givre.*; chmod 0600 /etc/mosquitto/givre.*")
+    for unit in ("mosquitto", "influxdb"):
+        done = run(f"systemctl restart {unit}")
+        assert done.returncode == 0, (
+            done.stderr + run(f"journalctl --unit={unit} --no-pager; cat /var/log/mosquitto/*").stdout
+        )
+    installed.wait(lambda: run(f"{deploy}/influxdb/setup-v1.sh").returncode == 0, 15, "the database is made")
+
+    for name, secret in (("broker_password", "ni-ervig"), ("alerts_password", "tuo-ervig")):
+        run(f"umask 077; echo {secret} > /etc/givre/credentials/{name}")
+        run(f"sed -i 's/^# \\(LoadCredential={name}:\\)/\\1/' /etc/systemd/system/givre.service.d/credentials.conf")
+    # The interpreter of this test brings its own libraries: nothing of the manual's.
+    run(
+        "printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/python/lib\\n' > /etc/systemd/system/givre.service.d/test.conf"
+    )
+    run("systemctl daemon-reload")
+    run(f"cat > /etc/givre/givre.yaml << 'END'\n{before}{v1}{after}END\n")
+    givre = "LD_LIBRARY_PATH=/opt/python/lib givre"
+    checked = run(f"CREDENTIALS_DIRECTORY=/etc/givre/credentials {givre} check --connect /etc/givre/givre.yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    started = run("systemctl start givre")
+    assert started.returncode == 0, started.stderr + run("journalctl --unit=givre --no-pager").stdout
+    publish = "mosquitto_pub -u plant -P tnalp -q 1 -t plant/trial"
+    run(f"{publish} -m 5.1")
+    run(f"{publish} -m 9.0")
+
+    def states() -> str:
+        return run("influx -database givre -execute 'SELECT state FROM alarm' -format csv").stdout
+
+    installed.wait(lambda: ",unacknowledged" in states(), 20, "the alarm stands in the database")
+    told = run("mosquitto_sub -u operator -P rotarepo -t givre/plant1/exchanger/trial/alarm/tolerance -C 1 -W 5").stdout
+    assert json.loads(told)["state"] == "unacknowledged"
+    listed = run(f"runuser -u givre -- env {givre} alarms list /etc/givre/givre.yaml")
+    assert "exchanger/trial/tolerance" in listed.stdout, listed.stderr
+    run(f"runuser -u givre -- env {givre} alarms ack /etc/givre/givre.yaml exchanger/trial/tolerance --by operator")
+    installed.wait(lambda: ",acknowledged" in states(), 10, "the alarm is acknowledged")
+    assert run("ss -Hltnp | grep -c python").stdout == "0\n", "Givre opens no port"
+
+    process = installed.show("MainPID")
+    assert run("systemctl reload givre").returncode == 0, run("journalctl --unit=givre --no-pager; systemctl status givre").stdout
+    installed.wait(lambda: installed.show("MainPID") not in (process, "0"), 30, "it runs anew")
+    assert installed.started()
 
 
 def test_another_prefix_reaches_the_unit_and_the_link(nest: Nest) -> None:

@@ -7,9 +7,9 @@ except SIGUSR1, which makes it hang.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = "/opt/repository/tests/faults/standin.py"
 WATCHDOG_S = 2
-USER = "nobody"
-"""Instead of `givre`, whom the machine of the test need not know."""
-
 ALLOWED = {
     "write state",
     "write cache",
@@ -49,12 +46,10 @@ def _lay_out(folder: Path) -> None:
     (units / "givre.service.d/test.conf").write_text(
         f"""
         [Service]
-        User={USER}
-        Group={USER}
         WatchdogSec={WATCHDOG_S}
         RestartSec=0.2
         LoadCredential=probe:/etc/givre/credentials/probe
-        """.replace("        ", "").replace(f"Group={USER}", f"Group={_group(USER)}")
+        """.replace("        ", "")
     )
     program = folder / "opt/givre/bin/givre"
     program.parent.mkdir(parents=True)
@@ -72,12 +67,10 @@ def _lay_out(folder: Path) -> None:
     (config / "givre.yaml").write_text("site: test\n")
     (config / "credentials/probe").write_text("of the plant")
     (config / "credentials/probe").chmod(0o600)
-    shutil.chown(config, "root", _group(USER))
+    for name, line in (("passwd", "givre:x:990:990::/var/lib/givre:/usr/sbin/nologin"), ("group", "givre:x:990:")):
+        (folder / "etc" / name).write_text(Path("/etc", name).read_text() + line + "\n")
+    os.chown(config, 0, 990)
     config.chmod(0o750)
-
-
-def _group(user: str) -> str:
-    return subprocess.run(["id", "-gn", user], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +123,7 @@ def test_a_process_that_is_killed_comes_back(unit: Nest) -> None:
 
 def test_it_can_do_what_it_must_and_nothing_else(unit: Nest) -> None:
     found = json.loads(unit.run("cat /var/lib/givre/attempts.json").stdout)
-    assert found.pop("uid") == int(unit.run(f"id -u {USER}").stdout)
+    assert found.pop("uid") == 990
     assert found.pop("credential") == "of the plant"
     assert {name for name, result in found.items() if result == "done"} == ALLOWED
     assert unit.run("ls /etc/probe /usr/probe /opt/givre/probe /var/lib/probe").stdout == ""
@@ -138,7 +131,7 @@ def test_it_can_do_what_it_must_and_nothing_else(unit: Nest) -> None:
 
 def test_its_folders_are_its_own(unit: Nest) -> None:
     said = unit.run("stat -c '%U %a' /var/lib/givre /var/cache/givre /var/lib/givre/attempts.json").stdout
-    assert said.split("\n")[:3] == [f"{USER} 750", f"{USER} 750", f"{USER} 640"]
+    assert said.split("\n")[:3] == ["givre 750", "givre 750", "givre 640"]
 
 
 def test_a_stop_is_clean(unit: Nest) -> None:

@@ -33,11 +33,8 @@ def adapted(port: int, folder: Path) -> str:
     """The sample with this test's port and folders."""
     text = (DEPLOY / "mosquitto/givre.conf").read_text()
     assert "listener 1883 127.0.0.1" in text
-    return (
-        text.replace("listener 1883 ", f"listener {port} ")
-        .replace("/etc/mosquitto/", f"{folder}/")
-        .replace("/var/lib/mosquitto/", f"{folder}/")
-    )
+    text = text.replace("listener 1883 ", f"listener {port} ").replace("/etc/mosquitto/", f"{folder}/")
+    return f"{text}\npersistence_location {folder}/\n"
 
 
 @pytest.fixture(scope="module")

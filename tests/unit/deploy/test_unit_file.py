@@ -27,7 +27,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, require: Callable[[str]
     if request.param != "plain":
         (units / "givre.service.d").mkdir()
         shutil.copy(SYSTEMD / f"{request.param}.conf", units / "givre.service.d")
-    for program in ("opt/givre/bin/givre", "bin/kill", "usr/bin/nvidia-modprobe"):
+    for program in ("opt/givre/bin/givre", "bin/kill", "usr/bin/nsenter", "usr/bin/nvidia-modprobe"):
         (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / program).touch(mode=0o755)
     return tmp_path
