@@ -1,6 +1,6 @@
 """Every question of the dashboard, asked of a real InfluxDB 1 that holds half an hour of a plant's points.
 
-Points follow docs/points.md. Grafana's own part, putting the chosen values into a query, is done by `substituted`.
+The points are those that the sink writes. Grafana's own part, putting the chosen values into a query, is done by `substituted`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Sample, Status, Verdict
+from stream.sinks.point import lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from detectors.records import Record
 
 BOARD = json.loads((Path(__file__).parents[2] / "deploy/grafana/dashboard.json").read_text())
 SETUP = Path(__file__).parents[2] / "deploy/influxdb/setup-v1.sh"
@@ -33,7 +39,6 @@ STEP_S, STEPS = 10, 180
 LEADS = (1, 2, 3, 6, 12)
 FORECASTS_ENDED = 7
 """So many steps before the newest one, for one of the tags."""
-QUANTILES = {"q05": -2, "q10": -1.5, "q25": -0.8, "q50": 0, "q75": 0.8, "q90": 1.5, "q95": 2}
 QUESTIONS = {
     f"{panel['title']} ({target['refId']})": target["query"]
     for panel in BOARD["panels"]
@@ -83,58 +88,76 @@ def substituted(text: str, tags: tuple[str, ...] = TAGS, interval: str = "2s") -
     return text
 
 
-def points(newest: int) -> Iterator[str]:
-    """Half an hour in line protocol (milliseconds): samples, forecasts with a future, verdicts, alarms, statuses."""
+def records(newest: int) -> Iterator[Record]:
+    """Half an hour of a plant: samples, forecasts with a future, verdicts, alarms, statuses."""
     dice = random.Random(7)
-    for tag in TAGS:
-        where = f"site={SITE},asset={ASSET},tag={tag}"
+
+    def moment(seconds: float) -> datetime:
+        return datetime.fromtimestamp(newest + seconds, UTC)
+
+    for name in TAGS:
+        tag = f"{ASSET}/{name}"
         for k in range(-STEPS, 1):
-            at = (newest + k * STEP_S) * 1000
+            at = moment(k * STEP_S)
             value = 5 + 0.1 * math.sin(k / 9) + dice.gauss(0, 0.02)
-            bad = tag == "flow" and -20 < k < -15
-            told = 'quality=2i,reason="BadSensorFailure"' if bad else f'value={value},quality=0i,reason=""'
-            yield f"sample,{where} {told} {at}"
-            verdict = f"score={abs(value - 5) / 0.2},value={value},low=4.8,high=5.2"
-            yield f"verdict,{where},rule=tolerance {verdict} {at}"
-            lead_s = f",lead_s={30 + k % 90}.0" if k % 3 else ""
-            yield f"verdict,{where},rule=breach score=0.5,probability={(k % 10) / 10}{lead_s} {at}"
-            if tag == "flow" and k > -FORECASTS_ENDED:
+            if name == "flow" and -20 < k < -15:
+                bad = {"value": None, "quality": Quality.BAD, "reason": "BadSensorFailure"}
+                yield Sample(tag=tag, source_at=at, arrived_at=at, **bad)
+            else:
+                yield Sample(tag=tag, value=value, source_at=at, arrived_at=at)
+            yield Verdict(tag=tag, rule="tolerance", at=at, score=abs(value - 5) / 0.2, value=value, low=4.8, high=5.2)
+            lead_s = 30.0 + k % 90 if k % 3 else None
+            yield Verdict(tag=tag, rule="breach", at=at, score=0.5, probability=(k % 10) / 10, lead_s=lead_s)
+            if name == "flow" and k > -FORECASTS_ENDED:
                 continue
-            for lead in LEADS:
-                # The median says when the forecast was made, so that a test can tell which one it is looking at.
-                fields = ",".join(f"{name}={1000 + k + 0.1 * z}" for name, z in QUANTILES.items())
-                what = "persistence" if k < -150 else "language"
-                yield f"forecast,{where},forecaster={what},lead={lead} {fields},made_at={at}i {at + lead * STEP_S * 1000}"
-    for k, (rule, state, sequence) in enumerate(
-        [
-            ("tolerance", "unacknowledged", 1),
-            ("tolerance", "acknowledged", 2),
-            ("breach", "unacknowledged", 1),
-            ("deviation", "unacknowledged", 1),
-            ("deviation", "returned_unacknowledged", 2),
-            ("stale", "unacknowledged", 1),
-            ("stale", "acknowledged", 2),
-            ("stale", "normal", 3),
-        ]
-    ):
-        at = (newest - 600 + k) * 1000
-        active = int(state in ("unacknowledged", "acknowledged"))
-        fields = f'state="{state}",active={active}i,sequence={sequence}i,score=1.2,text="{rule}: \\"5.3\\" is outside 4.8 to 5.2"'
-        yield f"alarm,site={SITE},asset={ASSET},tag=chilled_water,rule={rule},priority=high {fields} {at}"
-    for subject, ok, detail, age in (
-        ("source\\ plc", 1, "connected", 1500),
-        ("model", 1, "loaded", 1400),
-        ("model", 0, "killed for memory", 30),
-        ("sink\\ store", 1, "writing", 1300),
-    ):
-        yield f'givre_status,site={SITE},subject={subject} ok={ok}i,detail="{detail}" {(newest - age) * 1000}'
-    yield f"sample,site={SITE},asset={ASSET},tag=outflow value=5.0,quality=0i {newest * 1000}"
-    # Another plant and another asset in the same database: nothing of them may show.
-    at = newest * 1000
-    for where in (f"site=other,asset={ASSET}", f"site={SITE},asset=boiler"):
-        yield f"sample,{where},tag=flow value=-777.0,quality=2i {at}"
-        yield f'alarm,{where},tag=flow,rule=stale,priority=low state="unacknowledged",active=1i,sequence=1i,text="x" {at}'
-    yield f'givre_status,site=other,subject=model ok=0i,detail="away" {at}'
+            # The median says when the forecast was made, so that a test can tell which one it is looking at.
+            row = tuple(1000 + k + 0.1 * z for z in (-2, -1.5, -0.8, 0, 0.8, 1.5, 2))
+            who = "persistence" if k < -150 else "language"
+            yield Forecast(tag=tag, forecaster=who, made_at=at, period_s=STEP_S, quantiles=(row,) * LEADS[-1])
+    alerts = [
+        ("tolerance", "unacknowledged", 1),
+        ("tolerance", "acknowledged", 2),
+        ("breach", "unacknowledged", 1),
+        ("deviation", "unacknowledged", 1),
+        ("deviation", "returned_unacknowledged", 2),
+        ("stale", "unacknowledged", 1),
+        ("stale", "acknowledged", 2),
+        ("stale", "normal", 3),
+    ]
+    for k, (rule, state, sequence) in enumerate(alerts):
+        yield _alert(f"{ASSET}/chilled_water", rule, sequence, AlarmState(state), moment(k - 600))
+    yield Status(subject="source.plc", ok=True, detail="connected", at=moment(-1500))
+    yield Status(subject="model", ok=True, detail="loaded", at=moment(-1400))
+    yield Status(subject="model", ok=False, detail="killed for memory", at=moment(-30))
+    yield Status(subject="sink.store", ok=True, detail="writing", at=moment(-1300))
+    at = moment(0)
+    yield Sample(tag=f"{ASSET}/outflow", value=5.0, source_at=at, arrived_at=at)
+    # Another asset in the same database: nothing of it may show.
+    yield Sample(tag="boiler/flow", value=-777.0, source_at=at, arrived_at=at)
+    yield _alert("boiler/flow", "stale", 1, AlarmState.UNACKNOWLEDGED, at)
+
+
+def elsewhere(newest: int) -> Iterator[Record]:
+    """Another site in the same database: nothing of it may show either."""
+    at = datetime.fromtimestamp(newest, UTC)
+    yield Sample(tag=f"{ASSET}/flow", value=-777.0, source_at=at, arrived_at=at)
+    yield _alert(f"{ASSET}/flow", "stale", 1, AlarmState.UNACKNOWLEDGED, at)
+    yield Status(subject="model", ok=False, detail="away", at=at)
+
+
+def _alert(tag: str, rule: str, sequence: int, state: AlarmState, at: datetime) -> Alert:
+    return Alert(
+        tag=tag,
+        rule=rule,
+        sequence=sequence,
+        state=state,
+        previous=AlarmState.NORMAL,
+        at=at,
+        since=at,
+        priority=Priority.HIGH,
+        text=f'{rule}: "5.3" is outside 4.8 to 5.2',
+        verdict=Verdict(tag=tag, rule=rule, at=at, score=1.2) if rule != "stale" else None,
+    )
 
 
 @contextmanager
@@ -188,8 +211,9 @@ def influx(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], st
         done = set_up(url)
         assert done.returncode == 0, done.stderr
         newest = int(time.time()) // STEP_S * STEP_S
-        lines = "\n".join(points(newest)).encode()
-        urllib.request.urlopen(f"{url}/write?db=givre&precision=ms", lines, timeout=20).close()
+        points = [line for record in records(newest) for line in lines(record, SITE)]
+        points += [line for record in elsewhere(newest) for line in lines(record, "other")]
+        urllib.request.urlopen(f"{url}/write?db=givre&precision=u", "\n".join(points).encode(), timeout=20).close()
         yield Influx(url, newest)
 
 
@@ -305,7 +329,7 @@ def test_the_alarms_that_stand_are_all_but_the_normal_one(influx: Influx) -> Non
 def test_the_parts_that_are_not_well_are_counted(influx: Influx) -> None:
     assert influx.ask(substituted(query("Parts of Givre not well")))[0]["sum"] == 1
     parts = {row["subject"]: (row["ok"], row["detail"]) for row in influx.ask(substituted(query("Parts of Givre (")))}
-    assert parts == {"source plc": (1, "connected"), "model": (0, "killed for memory"), "sink store": (1, "writing")}
+    assert parts == {"source.plc": (1, "connected"), "model": (0, "killed for memory"), "sink.store": (1, "writing")}
 
 
 def test_each_forecaster_of_the_last_hour_is_named(influx: Influx) -> None:
