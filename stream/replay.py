@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.text import Text
 
 from detectors.records import Alert
 from stream.assemble import build_pipeline
@@ -116,22 +116,23 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
             raise ReplayError(f"{path}: no sample of a configured tag; tags are: {', '.join(sorted(tags))}")
         alerts = [record for record in journal.history(kinds={Alert}) if isinstance(record, Alert)]
         _print(pipeline, alerts, time.monotonic() - began, console)
-        console.print(f"journal: {journal_path}", highlight=False)
+        console.print(f"journal: {journal_path}", highlight=False, soft_wrap=True)
     finally:
         journal.close()
 
 
 def _print(pipeline: Pipeline, alerts: list[Alert], seconds: float, console: Console) -> None:
-    table = Table(title=f"{len(alerts)} transitions", title_justify="left", box=None)
-    for column in ("at (UTC)", "state", "priority", "what"):
-        table.add_column(column, overflow="fold")
+    if len(alerts) > _ALERTS_SHOWN:
+        console.print(f"the last {_ALERTS_SHOWN} of {len(alerts)} transitions:", highlight=False)
     for alert in alerts[-_ALERTS_SHOWN:]:
-        table.add_row(f"{alert.at:%Y-%m-%d %H:%M:%S}", alert.state, alert.priority, alert.text)
-    console.print(table)
+        style = "bold red" if alert.state.active else "yellow"
+        line = Text.assemble(f"{alert.at:%Y-%m-%d %H:%M:%S}  ", (f"{alert.state:>23}", style), f"  {alert.text}")
+        console.print(line, soft_wrap=True)
     metrics = pipeline.metrics
     console.print(
         f"{metrics.samples} samples, {metrics.forecasts} forecasts, {pipeline.lane.verdicts} verdicts, "
         f"{metrics.raised} alarms raised, {metrics.cleared} cleared, {sum(metrics.rejected.values())} inputs rejected, "
         f"in {seconds:.1f} s",
         highlight=False,
+        soft_wrap=True,
     )
