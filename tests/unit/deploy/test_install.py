@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCRIPT = Path(__file__).parents[3] / "deploy/install.sh"
 
@@ -64,10 +67,11 @@ def test_help_names_every_option_that_is_read() -> None:
     assert all(option in text.split("while [ $# -gt 0 ]", 1)[1] for option in options)
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPT.parent.rglob("*.sh")), ids=lambda path: path.name)
-def test_shellcheck_finds_nothing(script: Path) -> None:
-    program = shutil.which("shellcheck")
-    if program is None:
-        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
-    done = subprocess.run([program, str(script)], capture_output=True, text=True, check=False, timeout=30)
+@pytest.mark.parametrize(
+    "script",
+    sorted([*SCRIPT.parent.rglob("*.sh"), *SCRIPT.parents[1].glob("tests/servers/*.sh")]),
+    ids=lambda path: path.name,
+)
+def test_shellcheck_finds_nothing(script: Path, require: Callable[[str], str]) -> None:
+    done = subprocess.run([require("shellcheck"), str(script)], capture_output=True, text=True, check=False, timeout=30)
     assert done.stdout == ""
