@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["TagFace", "View"]
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SPARK_STEPS = 32
-_ALERTS_SHOWN = 6
+_SPARK_STEPS = 24
+_ALERTS_SHOWN = 5
 _LOW, _MEDIAN, _HIGH = LEVELS.index(0.05), LEVELS.index(0.5), LEVELS.index(0.95)
 _STATE_STYLE = {
     AlarmState.UNACKNOWLEDGED: "bold white on red",
@@ -87,34 +87,44 @@ class View:
         table.add_column("tag", no_wrap=True)
         table.add_column("now", justify="right", no_wrap=True)
         table.add_column("allowed", justify="right", no_wrap=True)
-        table.add_column("forecast, 5-95 %", justify="right", no_wrap=True)
-        table.add_column("by", no_wrap=True, style="dim")
+        ahead = {f"{f.horizon * f.period_s:g}" for f in self._pipeline.present.forecasts.values()}
+        table.add_column(f"5-95 % in {'/'.join(sorted(ahead))} s" if ahead else "5-95 %", justify="right", no_wrap=True)
         table.add_column("last steps | forecast", no_wrap=True)
         windows = self._pipeline.lane.snapshots()
+        assets = {tag.partition("/")[0] for tag in self._faces}
+        common = f"{assets.pop()}/" if len(assets) == 1 else ""
         for tag, face in self._faces.items():
             window = windows.get(tag)
             forecast = self._pipeline.present.forecasts.get(tag)
             values = window.values[-_SPARK_STEPS:] if window else ()
             table.add_row(
-                tag,
+                tag.removeprefix(common),
                 _now(self._pipeline.present.samples.get(tag), face),
                 "" if face.low is None or face.high is None else f"{face.low:g} to {face.high:g}",
                 _ahead(forecast),
-                forecast.forecaster if forecast else "",
                 _spark(values, [row[_MEDIAN] for row in forecast.quantiles] if forecast else []),
             )
-        return Panel(table, title="tags", title_align="left", border_style="dim")
+        by = ", ".join(sorted({f.forecaster for f in self._pipeline.present.forecasts.values()})) or "nobody yet"
+        return Panel(
+            table, title=f"{common.strip('/') or 'tags'}: forecasts by {by}", title_align="left", border_style="dim"
+        )
 
     def _alarms(self) -> RenderableType:
         standing = [alarm for alarm in self._pipeline.lane.alarms.values() if alarm.memory.state.active]
-        lines = [Text(f"{len(standing)} standing: {_names(standing)}", style="bold red" if standing else "green")]
-        for alert in list(self._pipeline.present.alerts)[-_ALERTS_SHOWN:]:
-            line = Text(f"{alert.at:%H:%M:%S} ", style="dim", no_wrap=True, overflow="ellipsis")
-            line.append(f"{_STATE_WORD[alert.state]:>12}", style=_STATE_STYLE[alert.state])
-            line.append(f"  {alert.text}", style="default")
-            lines.append(line)
-        lines += [Text()] * (_ALERTS_SHOWN + 1 - len(lines))
-        return Panel(Group(*lines), title="alarms", title_align="left", border_style="dim")
+        head = Text(
+            f"{len(standing)} standing: {_names(standing)}", style="bold red" if standing else "green", no_wrap=True
+        )
+        recent = Table.grid(padding=(0, 1))
+        recent.add_column(style="dim", no_wrap=True)
+        recent.add_column(justify="right", no_wrap=True, min_width=12)
+        recent.add_column(overflow="fold")
+        for alert in reversed(list(self._pipeline.present.alerts)[-_ALERTS_SHOWN:]):
+            recent.add_row(
+                f"{alert.at:%H:%M:%S}", Text(_STATE_WORD[alert.state], style=_STATE_STYLE[alert.state]), alert.text
+            )
+        return Panel(
+            Group(head, recent), title="alarms", title_align="left", border_style="dim", height=2 * _ALERTS_SHOWN + 3
+        )
 
     def _foot(self) -> RenderableType:
         metrics = self._pipeline.metrics
@@ -147,7 +157,12 @@ def _ahead(forecast: Forecast | None) -> str:
     if forecast is None:
         return ""
     last = forecast.quantiles[-1]
-    return f"{last[_LOW]:.4g} to {last[_HIGH]:.4g} in {forecast.horizon * forecast.period_s:g} s"
+    return f"{_short(last[_LOW])} to {_short(last[_HIGH])}"
+
+
+def _short(value: float) -> str:
+    """Three figures, and no exponent where a person would write none."""
+    return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _spark(past: Sequence[float], future: Sequence[float]) -> Text:
