@@ -16,11 +16,14 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from stream.notify import Notifier
 
 CLONE_NEWNS = 0x00020000
+OPEN_TO_ALL = ("/etc/open", "/usr/open", "/opt/givre/open", "/var/lib/open", "/srv/open")
+"""Folders of mode 0777, made by the test: that they cannot be written is the unit's doing and not that of their mode."""
 
 
 def attempts() -> dict[str, str]:
@@ -42,11 +45,9 @@ def attempts() -> dict[str, str]:
         "read cpuinfo": lambda: Path("/proc/cpuinfo").read_text(),
         "open a socket": lambda: socket.create_server(("127.0.0.1", 0)).close(),
         "write config": lambda: Path("/etc/givre/givre.yaml").write_text("x"),
-        "write /etc": lambda: Path("/etc/probe").write_text("x"),
-        "write /usr": lambda: Path("/usr/probe").write_text("x"),
-        "write itself": lambda: Path("/opt/givre/probe").write_text("x"),
-        "write another's state": lambda: Path("/var/lib/probe").write_text("x"),
-        "read /root": lambda: list(Path("/root").iterdir()),
+        **{f"write {folder}": partial(Path(folder, "probe").write_text, "x") for folder in OPEN_TO_ALL},
+        "read /home": lambda: list(Path("/home/open").iterdir()),
+        "ask the kernel of the network": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close(),
         "sniff packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
         "become root": lambda: os.setuid(0),
         "make a namespace": unshare,

@@ -169,7 +169,9 @@ def test_the_way_of_the_manual_leads_to_an_alarm(installed: Nest, require: Calla
     assert run("ss -Hltnp | grep -c python").stdout == "0\n", "Givre opens no port"
 
     process = installed.show("MainPID")
-    assert run("systemctl reload givre").returncode == 0, run("journalctl --unit=givre --no-pager; systemctl status givre").stdout
+    assert run("systemctl reload givre").returncode == 0, run(
+        "journalctl --unit=givre --no-pager; systemctl status givre"
+    ).stdout
     installed.wait(lambda: installed.show("MainPID") not in (process, "0"), 30, "it runs anew")
     assert installed.started()
 

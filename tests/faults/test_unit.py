@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -42,15 +41,12 @@ def _lay_out(folder: Path) -> None:
     """What install.sh would have left behind, with this interpreter in the place of its virtual environment."""
     units = folder / "etc/systemd/system"
     (units / "givre.service.d").mkdir(parents=True)
-    shutil.copy(REPOSITORY / "deploy/systemd/givre.service", units)
-    (units / "givre.service.d/test.conf").write_text(
-        f"""
-        [Service]
-        WatchdogSec={WATCHDOG_S}
-        RestartSec=0.2
-        LoadCredential=probe:/etc/givre/credentials/probe
-        """.replace("        ", "")
-    )
+    unit = (REPOSITORY / "deploy/systemd/givre.service").read_text()
+    for wait, shorter in (("WatchdogSec=30", f"WatchdogSec={WATCHDOG_S}"), ("RestartSec=5", "RestartSec=0.2")):
+        assert wait in unit
+        unit = unit.replace(wait, shorter)
+    (units / "givre.service").write_text(unit)
+    (units / "givre.service.d/test.conf").write_text("[Service]\nLoadCredential=probe:/etc/givre/credentials/probe\n")
     program = folder / "opt/givre/bin/givre"
     program.parent.mkdir(parents=True)
     # An interpreter may lie under /root or /home, which the unit hides: it is mounted beside, with its own libraries.
@@ -62,6 +58,9 @@ def _lay_out(folder: Path) -> None:
         f'LD_LIBRARY_PATH=/opt/python/lib PYTHONDONTWRITEBYTECODE=1 exec {python} {PROGRAM} "$@"\n'
     )
     program.chmod(0o755)
+    for open_to_all in ("etc", "usr", "opt/givre", "var/lib", "srv", "home"):
+        (folder / open_to_all / "open").mkdir(parents=True)
+        (folder / open_to_all / "open").chmod(0o777)
     config = folder / "etc/givre"
     (config / "credentials").mkdir(parents=True)
     (config / "givre.yaml").write_text("site: test\n")
@@ -126,7 +125,7 @@ def test_it_can_do_what_it_must_and_nothing_else(unit: Nest) -> None:
     assert found.pop("uid") == 990
     assert found.pop("credential") == "of the plant"
     assert {name for name, result in found.items() if result == "done"} == ALLOWED
-    assert unit.run("ls /etc/probe /usr/probe /opt/givre/probe /var/lib/probe").stdout == ""
+    assert unit.run("find / -xdev -name probe -path '*/open/*'").stdout == ""
 
 
 def test_its_folders_are_its_own(unit: Nest) -> None:
