@@ -129,7 +129,7 @@ def moment(seconds: float = 0) -> datetime:
 async def test_it_has_a_name_and_reports_under_it(rig, intake):
     async with running(rig, intake):
         await intake.until(lambda: any(s.ok for s in intake.statuses))
-    assert {s.subject for s in intake.statuses} == {rig.source.name}
+    assert {s.subject for s in intake.statuses} == {f"source.{rig.source.name}"}
 
 
 async def test_a_value_comes_with_the_time_of_its_source_in_utc(rig, intake):

@@ -268,7 +268,7 @@ async def test_an_absent_broker_is_a_status_and_it_is_followed_once_it_is_there(
     task = asyncio.create_task(source.run(intake))
     await intake.until(lambda: intake.statuses)
     assert not intake.statuses[0].ok
-    assert intake.statuses[0].subject == "plc"
+    assert intake.statuses[0].subject == "source.plc"
     assert "Connection refused" in intake.statuses[0].detail
     mosquitto.start()
     await intake.until(lambda: intake.statuses[-1].ok)
