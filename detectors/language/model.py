@@ -1,0 +1,218 @@
+"""Which model, on which device, in which numbers? Loads a causal language model from local files, and nothing else.
+
+Only safetensors are read, no code that comes with a model is run, and no hub is asked. Of the output head only the rows of
+the alphabet are kept: nothing else can be said, and the rest of the vocabulary costs nothing. Before a model is used it
+reads one line twice, once our way and once its own: a model that reads differently is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from detectors.language.alphabet import Alphabet, choose_alphabet
+from detectors.language.cache import ATTENTION, Cache, Reading
+from detectors.language.error import ModelError
+from detectors.language.plan import Shape, read_shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from detectors.language.cache import Pass
+
+__all__ = ["LanguageModel", "load_model", "pick_device", "pick_dtype"]
+
+PROOF_CELLS = (512, 498, 503, 40, 999)
+PROOF_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
+"""How far log probabilities may lie apart between our reading and the model's own, by the numbers it computes in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModel:
+    """A loaded model: `body` without its head, and `head`, the rows of the alphabet's symbols, shape (symbols, hidden)."""
+
+    body: nn.Module
+    head: Tensor
+    alphabet: Alphabet
+    shape: Shape
+    device: torch.device
+    dtype: torch.dtype
+    name: str
+
+    @property
+    def description(self) -> str:
+        """What was loaded, in one line."""
+        kind = str(self.dtype).removeprefix("torch.")
+        return f"{self.name} on {self.device}, {kind}; {self.alphabet.description}"
+
+    def run(self, tokens: Tensor, reading: Pass) -> Tensor:
+        """One pass over `tokens` (texts, tokens): hidden states behind each, shape (texts, tokens, hidden)."""
+        with torch.inference_mode():
+            answer = self.body(input_ids=tokens, position_ids=reading.positions, use_cache=False, reading=reading)
+        hidden: Tensor = answer.last_hidden_state
+        return hidden
+
+    def log_probabilities(self, hidden: Tensor) -> Tensor:
+        """Of the symbols that come next, given that one of them comes; float32, shape (..., symbols)."""
+        with torch.inference_mode():
+            return (hidden @ self.head.T).float().log_softmax(-1)
+
+
+def load_model(
+    folder: Path, *, device: str = "auto", dtype: torch.dtype | None = None, sha256: str | None = None
+) -> LanguageModel:
+    """The model in a folder of Hugging Face layout.
+
+    Raises ModelError for what is no such model, has no digits in its vocabulary, has another `sha256` (of
+    model.safetensors), or does not read as Givre reads.
+    """
+    shape = read_shape(folder)
+    if sha256 is not None:
+        check_sha256(folder / "model.safetensors", sha256)
+    where = pick_device(device)
+    numbers = dtype or pick_dtype(where)
+    if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(spare_cores())
+    silence()
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=numbers, use_safetensors=True, **local)
+    except Exception as error:
+        # The library raises whatever its parsers raise; what matters to the user is the folder.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ModelError(
+            f"model {folder}", expected="a causal language model with its tokenizer", found=first
+        ) from error
+    letters = choose_alphabet(tokenizer)
+    return prepare(whole, letters, shape, device=where, name=folder.name)
+
+
+def prepare(whole: Any, letters: Alphabet, shape: Shape, *, device: torch.device, name: str) -> LanguageModel:
+    """A model of transformers, ready to read; raises ModelError if it reads otherwise than on its own."""
+    whole.eval().requires_grad_(requires_grad=False)
+    whole.to(device)
+    own = _read_its_own_way(whole, letters, device)
+    whole.set_attn_implementation(ATTENTION)
+    model = LanguageModel(
+        body=whole.base_model,
+        head=whole.get_output_embeddings().weight[list(letters.symbols)].clone(),
+        alphabet=letters,
+        shape=shape,
+        device=device,
+        dtype=next(whole.parameters()).dtype,
+        name=name,
+    )
+    apart = float((_read_our_way(model) - own).abs().max())
+    if not apart <= PROOF_TOLERANCE.get(model.dtype, 0.1):
+        raise ModelError(
+            f"model {name}",
+            expected="the same probabilities of digits read our way and its own",
+            found=f"log probabilities up to {apart:.3g} apart",
+            advice="Choose a model of the Llama, Mistral or Qwen families",
+        )
+    return model
+
+
+def check_sha256(file: Path, expected: str) -> None:
+    """Raises ModelError unless the file has that checksum."""
+    try:
+        found = sha256_of(file)
+    except OSError as error:
+        raise ModelError(f"weights {file}", expected=f"a file with sha256 {expected}", found=str(error)) from None
+    if found != expected:
+        raise ModelError(
+            f"weights {file}",
+            expected=f"sha256 {expected}",
+            found=found,
+            advice="The file is not the one that was configured: fetch it again, or correct `sha256`",
+        )
+
+
+def sha256_of(file: Path) -> str:
+    """Checksum of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def silence() -> None:
+    """Keeps progress bars and advice of transformers out of the service's log; errors are raised anyway."""
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call] # transformers has hints in part only
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call] # the same
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of a setting; raises ModelError for a GPU that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            "device of the model",
+            expected="a GPU, since `device: cuda` was set",
+            found="none that torch can use",
+            advice="Set `device: auto` or `cpu`",
+        )
+    return torch.device(wanted)
+
+
+def spare_cores() -> int:
+    """Cores that this process may compute on: all that it is given but one.
+
+    Threads that compute wait for each other after every operation, at full speed. Where one of them has to share its core
+    with the rest of the service, all of them wait for it: measured, a forecast took 17 times as long.
+    """
+    return max(len(os.sched_getaffinity(0)) - 1, 1)
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """The numbers that are fastest there: bfloat16 where the hardware multiplies it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32  # noqa: SLF001 - there is no public word
+
+
+def _proof_tokens(letters: Alphabet) -> list[int]:
+    return [letters.begin, *(token for cell in PROOF_CELLS for token in letters.tokens(cell))]
+
+
+def _read_its_own_way(whole: Any, letters: Alphabet, device: torch.device) -> Tensor:
+    with torch.inference_mode():
+        logits = whole(torch.tensor([_proof_tokens(letters)], device=device), use_cache=False).logits
+    own: Tensor = logits[0][:, list(letters.symbols)].float().log_softmax(-1)
+    return own
+
+
+def _read_our_way(model: LanguageModel) -> Tensor:
+    """Two texts of different lengths in two passes each, as in service; the answer is the second text's."""
+    tokens = _proof_tokens(model.alphabet)
+    half = len(tokens) // 2
+    cache = Cache(model.shape, rows=2, capacity=2 * len(tokens), device=model.device, dtype=model.dtype)
+
+    def run(rows: list[int], lengths: list[int], text: list[int]) -> Tensor:
+        reading = Reading(
+            cache, torch.tensor(rows, device=model.device), torch.tensor(lengths, device=model.device), len(text)
+        )
+        return model.run(torch.tensor([text] * len(rows), device=model.device), reading)[-1]
+
+    try:
+        run([0], [0], tokens)
+        first = run([1], [0], tokens[:half])
+        second = run([0, 1], [len(tokens), half], tokens[half:])
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"model {model.name}",
+            expected="a model that can be read with a cache of ours",
+            found=f"{type(error).__name__}: {error}"[:300],
+            advice="Choose a model of the Llama, Mistral or Qwen families",
+        ) from error
+    return model.log_probabilities(torch.cat((first, second)))
