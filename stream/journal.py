@@ -11,76 +11,61 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from detectors.records import Alert, Forecast, Record, Sample, Status, Verdict
 from stream.entry import KINDS, decode, encode, micros
+from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, code_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from stream.entry import Row
+
 __all__ = ["Journal", "JournalError", "JournalFullError"]
 
-VERSION = 1
-PAGE = 4096
-SCHEMA = """
-CREATE TABLE entry (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: the places of the sinks refer to it
-    kind INTEGER NOT NULL, tag TEXT NOT NULL, at INTEGER NOT NULL, value REAL, body TEXT NOT NULL
-);
-CREATE UNIQUE INDEX sample_once ON entry (tag, at) WHERE kind = 0;
-CREATE TABLE cursor (sink TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE memory (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE command (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL);
-CREATE TABLE dead_letter (
-    sink TEXT NOT NULL, entry INTEGER NOT NULL, kind INTEGER, tag TEXT, at INTEGER, value REAL, body TEXT, reason TEXT,
-    PRIMARY KEY (sink, entry)
-);
-"""
+T = TypeVar("T")
+
 COLUMNS = "kind, tag, at, value, body"
 # When there is no room the least is missed first: verdicts and forecasts can be made again, samples cannot, alerts tell.
 DROP_ORDER: tuple[type[Record], ...] = (Verdict, Forecast, Sample, Status, Alert)
-CHECK_BELOW_BYTES = 64 * 2**20
-"""A file up to this size is checked whole when it is opened (well under a second)."""
-TRIM_ROWS = 20_000
-
-
-class JournalError(Exception):
-    """The journal cannot be used; the text says why."""
-
-
-class JournalFullError(JournalError):
-    """There is no room on the disk: nothing of the call was written, and the same call may succeed later."""
+DROP_ON_FULL_DISK = DROP_ORDER[:3]
+BITE_ROWS = 5_000
+"""So many rows are deleted at a time: the writer of samples waits no longer than for one bite."""
+DEAD_LETTERS_KEPT = 10_000
+"""Per sink; the oldest go first."""
+ATTEMPTS_ON_FULL_DISK = 4
+_BREATH_S = 0.001
 
 
 class Journal:
-    """The journal in one file.
+    """The journal in one file; raises JournalError where it cannot be used at all.
 
-    A file that cannot be read is moved aside, never deleted, and `recovered` then says so.
+    A file that cannot be read is moved aside, never deleted, and `recovered` then says so. On a full disk the oldest that
+    every sink has goes first, then what is least missed; where that is not enough, JournalFullError is raised, nothing of
+    the call is written, and the same call succeeds once there is room again.
     """
 
     def __init__(self, path: Path, *, max_size_mb: int, keep_days: float) -> None:
         self.path = path
-        self.recovered: str | None = None
         self._max_bytes = max_size_mb * 2**20
         self._keep_us = round(keep_days * 86_400e6)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._positions: dict[str, int] = {}
         self._kinds: dict[str, frozenset[type]] = {}
-        try:
-            self._writer = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "unable to open" in str(error):
-                raise JournalError(f"journal {path}: expected a folder that can be written, found: {error}") from error
-            self.recovered = self._move_aside(str(error))
-            self._writer = self._open()
-        # A tenth of head-room: `trim` keeps below the limit, this only stops a runaway from filling the disk.
-        self._writer.execute(f"PRAGMA max_page_count = {self._max_bytes // PAGE * 11 // 10}")
-        self._reader = self._connect()
+        self._dropped: dict[str, int] = {}
+        self._file = JournalFile(path, max_bytes=self._max_bytes)
+        self._writer = self._file.writer
+        self._reader = self._file.connect()
+
+    @property
+    def recovered(self) -> str | None:
+        """What was wrong with the file that was there, and where it is now; None if all was well."""
+        return self._file.recovered
 
     def append(self, records: Sequence[Record], *, memory: Mapping[str, str] | None = None) -> int:
         """Writes records and memories in one transaction and returns the last id; raises JournalFullError.
@@ -88,12 +73,11 @@ class Journal:
         A sample that is there already (same tag and source time: a redelivery after a crash) is not written twice.
         """
         rows = [encode(record) for record in records]
-        with self._transaction() as db:
-            db.executemany("INSERT OR IGNORE INTO entry (kind, tag, at, value, body) VALUES (?, ?, ?, ?, ?)", rows)
-            if memory:
-                db.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", memory.items())
-            (last,) = db.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone()
-        return int(last)
+        try:
+            return self._commit(lambda db: _insert(db, rows, memory))
+        except UnicodeEncodeError:  # half a surrogate pair, in a text from outside: no database takes it
+            rows = [_speakable(row) for row in rows]
+            return self._commit(lambda db: _insert(db, rows, memory))
 
     def memory(self, prefix: str) -> dict[str, str]:
         """The memories whose key starts with `prefix`."""
@@ -103,20 +87,22 @@ class Journal:
 
     def register(self, sink: str, kinds: frozenset[type]) -> None:
         """Makes a sink known: one that is new starts with what comes from now on, and nothing it still needs is trimmed."""
-        with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO cursor SELECT ?, coalesce(max(id), 0) FROM entry", (sink,))
-            (position,) = db.execute("SELECT position FROM cursor WHERE sink = ?", (sink,)).fetchone()
-        self._positions[sink] = position
+
+        def change(db: sqlite3.Connection) -> int:
+            db.execute("INSERT OR IGNORE INTO cursor VALUES (?, ?)", (sink, _last_id(db)))
+            return int(db.execute("SELECT position FROM cursor WHERE sink = ?", (sink,)).fetchone()[0])
+
+        self._positions[sink] = self._commit(change)
         self._kinds[sink] = kinds
 
     def pending(self, sink: str, limit: int) -> list[tuple[int, Record]]:
         """The oldest records that a sink has not got, with their ids."""
-        kinds = _in(self._kinds[sink])
-        with self._read_lock:
+        source = _entries(self._kinds[sink])
+        with self._reading():
             # Read first: what is appended in between is beyond it, and not skipped.
-            (end,) = self._reader.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone()
+            end = _last_id(self._reader)
             rows = self._reader.execute(
-                f"SELECT id, {COLUMNS} FROM entry WHERE id > ? AND id <= ? AND kind IN {kinds} ORDER BY id LIMIT ?",  # noqa: S608 - our own
+                f"SELECT id, {COLUMNS} FROM {source} AND id > ? AND id <= ? ORDER BY id LIMIT ?",  # noqa: S608 - our own
                 (self._positions[sink], end, limit),
             ).fetchall()
         if not rows:
@@ -124,19 +110,20 @@ class Journal:
             self._positions[sink] = max(self._positions[sink], end)
         return [(row[0], decode(row[1:])) for row in rows]
 
-    def delivered(self, sink: str, up_to: int) -> None:
-        """Notes that a sink has everything up to an id."""
-        with self._transaction() as db:
-            db.execute("UPDATE cursor SET position = ? WHERE sink = ?", (up_to, sink))
-        self._positions[sink] = up_to
+    def delivered(self, sink: str, up_to: int, refused: Mapping[int, str] | None = None) -> None:
+        """Notes that a sink has everything up to an id, but for what it `refused` (id to reason): kept as dead letters."""
+
+        def change(db: sqlite3.Connection) -> None:
+            for entry, reason in (refused or {}).items():
+                _bury(db, sink, entry, reason)
+            db.execute("UPDATE cursor SET position = max(position, ?) WHERE sink = ?", (up_to, sink))
+
+        self._commit(change)
+        self._positions[sink] = max(self._positions[sink], up_to)
 
     def dead_letter(self, sink: str, entry: int, reason: str) -> None:
         """Keeps a record that a sink will never take, with its reason."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO dead_letter SELECT ?, id, kind, tag, at, value, body, ? FROM entry WHERE id = ?",
-                (sink, reason, entry),
-            )
+        self._commit(lambda db: _bury(db, sink, entry, reason))
 
     def dead_letters(self, sink: str) -> list[tuple[Record, str]]:
         """What a sink refused for ever, with the reasons, oldest first."""
@@ -148,7 +135,7 @@ class Journal:
 
     def depth(self, sink: str) -> int:
         """How many records a sink has not got."""
-        query = f"SELECT count(*) FROM entry WHERE id > ? AND kind IN {_in(self._kinds[sink])}"  # noqa: S608 - our own
+        query = f"SELECT count(*) FROM {_entries(self._kinds[sink])} AND id > ?"  # noqa: S608 - our own
         return int(self._read(query, (self._positions[sink],))[0][0])
 
     # --- looking back --------------------------------------------------------------------------------------------------
@@ -158,8 +145,8 @@ class Journal:
         where, values = "kind = 0 AND at >= ?", [micros(since)]
         if tags is not None:
             where += f" AND tag IN ({','.join('?' * len(tags))})"
-        query = f"SELECT {COLUMNS} FROM entry WHERE {where} ORDER BY at, id"  # noqa: S608 - our own
-        with closing(self._connect()) as db:
+        query = f"SELECT {COLUMNS} FROM entry INDEXED BY sample_once WHERE {where} ORDER BY at, tag"  # noqa: S608 - our own
+        with closing(self._file.connect()) as db:
             for row in db.execute(query, [*values, *(tags or ())]):
                 record = decode(row)
                 assert isinstance(record, Sample)
@@ -187,7 +174,7 @@ class Journal:
                 where.append(condition)
                 values.append(value)
         query = f"SELECT {COLUMNS} FROM entry WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own
-        with closing(self._connect()) as db:
+        with closing(self._file.connect()) as db:
             rows = db.execute(query, [*values, -1 if limit is None else limit]).fetchall()
         return [decode(row) for row in reversed(rows)]
 
@@ -195,8 +182,7 @@ class Journal:
 
     def post(self, command: str) -> int:
         """Leaves a command for the service, from this or another process."""
-        with self._transaction() as db:
-            return int(db.execute("INSERT INTO command (text) VALUES (?)", (command,)).lastrowid or 0)
+        return self._commit(lambda db: db.execute("INSERT INTO command (text) VALUES (?)", (command,)).lastrowid or 0)
 
     def commands(self) -> list[tuple[int, str]]:
         """The commands that wait, oldest first."""
@@ -204,8 +190,7 @@ class Journal:
 
     def done(self, command: int) -> None:
         """Takes a command away."""
-        with self._transaction() as db:
-            db.execute("DELETE FROM command WHERE id = ?", (command,))
+        self._commit(lambda db: db.execute("DELETE FROM command WHERE id = ?", (command,)))
 
     # --- room ----------------------------------------------------------------------------------------------------------
 
@@ -213,42 +198,68 @@ class Journal:
         """Deletes what every sink has and is older than is kept; if the file is too large, more.
 
         Too large, the oldest delivered records go whatever their age, then undelivered ones, the least missed kinds first.
-        Returns how many undelivered records were dropped, by kind: that is a loss, and must be said.
+        Returns how many undelivered records were dropped since the last call, by kind, those that a full disk cost included:
+        that is a loss, and must be said. On a disk that takes nothing it does what it can; `append` says so.
         """
-        dropped: dict[str, int] = {}
-        with self._transaction() as db:
-            for sink, position in self._positions.items():
-                db.execute("UPDATE cursor SET position = max(position, ?) WHERE sink = ?", (position, sink))
-            (end,) = db.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone()
-        safe = min(self._positions.values(), default=end)
-        # Small bites: the writer of samples waits no longer than one of them.
-        while self._delete("id <= ? AND at < ?", (safe, micros(now) - self._keep_us)) == TRIM_ROWS:
-            pass
-        while self._used_bytes() > self._max_bytes:
-            if self._delete("id <= ?", (safe,)):
-                continue
-            for kind in DROP_ORDER:
-                count = self._delete("kind = ?", (KINDS[kind],))
-                if count:
-                    name = kind.__name__.lower()
-                    dropped[name] = dropped.get(name, 0) + count
+        self._file.keep_reserve()
+        with suppress(JournalFullError):
+            self._commit(self._save_positions)
+            oldest_kept = micros(now) - self._keep_us
+            while self._commit(lambda db: self._drop_aged(db, oldest_kept)) == BITE_ROWS:
+                time.sleep(_BREATH_S)  # or the writer of samples would not get its turn at the lock
+            while self._used_bytes() > self._max_bytes:
+                if not self._note_drop(*self._commit(lambda db: self._drop_oldest(db, DROP_ORDER))):
                     break
-            else:
-                break
+                time.sleep(_BREATH_S)
+        dropped, self._dropped = self._dropped, {}
         return dropped
 
     def close(self) -> None:
         """Closes the file; what is in it stays."""
         with self._write_lock, self._read_lock:
             self._reader.close()
-            self._writer.close()
+            self._file.close()
 
     # --- inside --------------------------------------------------------------------------------------------------------
 
-    def _delete(self, where: str, values: tuple[int, ...]) -> int:
-        query = f"DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE {where} ORDER BY id LIMIT {TRIM_ROWS})"  # noqa: S608 - our own
-        with self._transaction() as db:
-            return db.execute(query, values).rowcount
+    def _save_positions(self, db: sqlite3.Connection) -> None:
+        for sink, position in list(self._positions.items()):
+            db.execute("UPDATE cursor SET position = max(position, ?) WHERE sink = ?", (position, sink))
+        db.execute(
+            "DELETE FROM dead_letter WHERE entry <= (SELECT entry FROM dead_letter AS newer"
+            " WHERE newer.sink = dead_letter.sink ORDER BY entry DESC LIMIT 1 OFFSET ?)",
+            (DEAD_LETTERS_KEPT,),
+        )
+
+    def _safe(self, db: sqlite3.Connection) -> int:
+        """Every sink has everything up to this id."""
+        return min(self._positions.values(), default=_last_id(db))
+
+    def _drop_aged(self, db: sqlite3.Connection, before_us: int) -> int:
+        """One bite of what is old; it looks at the oldest rows only, so that it costs nothing when there is nothing to do."""
+        head = f"SELECT id, at FROM entry WHERE id <= ? ORDER BY id LIMIT {BITE_ROWS}"  # noqa: S608 - our own
+        query = f"DELETE FROM entry WHERE id IN (SELECT id FROM ({head}) WHERE at < ?)"  # noqa: S608 - our own
+        return db.execute(query, (self._safe(db), before_us)).rowcount
+
+    def _drop_oldest(self, db: sqlite3.Connection, order: Sequence[type[Record]]) -> tuple[str, int]:
+        """One bite of the oldest that every sink has; else of what is least missed, with the name of its kind."""
+
+        def drop(source: str) -> int:
+            head = f"SELECT id FROM {source} ORDER BY id LIMIT {BITE_ROWS}"  # noqa: S608 - our own
+            return db.execute(f"DELETE FROM entry WHERE id IN ({head})").rowcount  # noqa: S608 - our own
+
+        if count := drop(f"entry WHERE id <= {self._safe(db)}"):
+            return "", count
+        for kind in order:
+            if count := drop(_entries([kind])):
+                return kind.__name__.lower(), count
+        return "", 0
+
+    def _note_drop(self, kind: str, count: int) -> bool:
+        """Keeps count of a loss, once it is committed; whether anything was dropped at all."""
+        if kind:
+            self._dropped[kind] = self._dropped.get(kind, 0) + count
+        return count > 0
 
     def _used_bytes(self) -> int:
         with self._write_lock:
@@ -256,62 +267,87 @@ class Journal:
             (free,) = self._writer.execute("PRAGMA freelist_count").fetchone()
         return (int(pages) - int(free)) * PAGE
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _commit(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Makes a change in one transaction; on a full disk it makes room inside the file, and tries again."""
         with self._write_lock:
+            for attempt in range(ATTEMPTS_ON_FULL_DISK):
+                try:
+                    return self._transact(change)
+                except sqlite3.DatabaseError as error:
+                    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                        raise
+                    explained = self._file.explain(error)
+                    last = attempt == ATTEMPTS_ON_FULL_DISK - 1
+                    if last or code_of(error) != sqlite3.SQLITE_FULL or not self._make_room():
+                        raise explained from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def _make_room(self) -> bool:
+        """Drops one bite; deleting needs room as well, and if there is none the reserve gives it."""
+        for _ in range(2):
             try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException as error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and _no_room(error):
-                    raise JournalFullError(f"journal {self.path}: no room to write: {error}") from error
-                raise
+                self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+                return self._note_drop(*self._transact(lambda db: self._drop_oldest(db, DROP_ON_FULL_DISK)))
+            except sqlite3.OperationalError:
+                if not self._file.release_reserve():
+                    return False
+        return False
+
+    def _transact(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        db = self._writer
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            result = change(db)
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                db.execute("ROLLBACK")
+            raise
+        return result
 
     def _read(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
-        with self._read_lock:
+        with self._reading():
             return self._reader.execute(query, values).fetchall()
 
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA synchronous = FULL")
-        return db
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._read_lock:
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                raise self._file.explain(error) from error
 
-    def _open(self) -> sqlite3.Connection:
-        new = not self.path.exists()
-        db = self._connect()
-        try:
-            if new:
-                db.execute(f"PRAGMA page_size = {PAGE}")
-            db.execute("PRAGMA journal_mode = WAL")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            elif version != VERSION:
-                raise sqlite3.DatabaseError(f"expected version {VERSION}, found version {version}")  # noqa: TRY301 - closed below
-            elif self.path.stat().st_size < CHECK_BELOW_BYTES:
-                (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise sqlite3.DatabaseError(verdict)  # noqa: TRY301 - closed below
-        except BaseException:
-            db.close()
-            raise
-        return db
 
-    def _move_aside(self, reason: str) -> str:
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
-        for suffix in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        return f"the journal could not be read ({reason}); it was moved to {aside} and a new one started"
+def _insert(db: sqlite3.Connection, rows: list[Row], memory: Mapping[str, str] | None) -> int:
+    db.executemany("INSERT OR IGNORE INTO entry (kind, tag, at, value, body) VALUES (?, ?, ?, ?, ?)", rows)
+    if memory:
+        db.executemany("INSERT OR REPLACE INTO memory VALUES (?, ?)", memory.items())
+    return _last_id(db)
+
+
+def _speakable(row: Row) -> Row:
+    kind, tag, at, value, body = row
+    tag, body = (text.encode(errors="replace").decode() for text in (tag, body))
+    return kind, tag, at, value, body
+
+
+def _last_id(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone()[0])
+
+
+def _bury(db: sqlite3.Connection, sink: str, entry: int, reason: str) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO dead_letter SELECT ?, id, kind, tag, at, value, body, ? FROM entry WHERE id = ?",
+        (sink, reason, entry),
+    )
+
+
+def _entries(kinds: Collection[type]) -> str:
+    """Table and condition for some kinds; without the samples, which are many, the others are found by their index."""
+    if Sample in kinds:
+        return f"entry WHERE kind IN {_in(kinds)}"
+    return f"entry INDEXED BY notable WHERE kind > 0 AND kind IN {_in(kinds)}"
 
 
 def _in(kinds: Collection[type]) -> str:
     return "(" + ",".join(str(KINDS[kind]) for kind in sorted(kinds, key=lambda k: KINDS[k])) + ")"
-
-
-def _no_room(error: sqlite3.OperationalError) -> bool:
-    return any(words in str(error) for words in ("full", "disk I/O error", "readonly"))
