@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from detectors.records import Alert, Forecast, Record, Sample, Status, Verdict
 from stream.entry import KINDS, decode, encode, micros
-from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, code_of
+from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -146,7 +146,7 @@ class Journal:
         if tags is not None:
             where += f" AND tag IN ({','.join('?' * len(tags))})"
         query = f"SELECT {COLUMNS} FROM entry INDEXED BY sample_once WHERE {where} ORDER BY at, tag"  # noqa: S608 - our own
-        with closing(self._file.connect()) as db:
+        with self._looking_back() as db:
             for row in db.execute(query, [*values, *(tags or ())]):
                 record = decode(row)
                 assert isinstance(record, Sample)
@@ -174,7 +174,7 @@ class Journal:
                 where.append(condition)
                 values.append(value)
         query = f"SELECT {COLUMNS} FROM entry WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own
-        with closing(self._file.connect()) as db:
+        with self._looking_back() as db:
             rows = db.execute(query, [*values, -1 if limit is None else limit]).fetchall()
         return [decode(row) for row in reversed(rows)]
 
@@ -278,7 +278,7 @@ class Journal:
                         raise
                     explained = self._file.explain(error)
                     last = attempt == ATTEMPTS_ON_FULL_DISK - 1
-                    if last or code_of(error) != sqlite3.SQLITE_FULL or not self._make_room():
+                    if last or not is_full(error) or not self._make_room():
                         raise explained from error
         raise AssertionError("the last attempt returns or raises")
 
@@ -308,6 +308,15 @@ class Journal:
     def _read(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
         with self._reading():
             return self._reader.execute(query, values).fetchall()
+
+    @contextmanager
+    def _looking_back(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own for what may take long: nobody else waits for it."""
+        with closing(self._file.connect()) as db:
+            try:
+                yield db
+            except sqlite3.DatabaseError as error:
+                raise self._file.explain(error) from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PAGE", "JournalError", "JournalFile", "JournalFullError", "code_of"]
+__all__ = ["PAGE", "JournalError", "JournalFile", "JournalFullError", "is_full"]
 
 PAGE = 4096
 VERSION = 2
@@ -39,6 +39,8 @@ CREATE TABLE dead_letter (
 CHECK_BELOW_BYTES = 64 * 2**20
 """A file up to this size is checked whole whenever it is opened (well under a second)."""
 WAL_BYTES = 16 * 2**20
+LOCKED_S = 10.0
+"""How long a lock of another process is waited for (machine seconds)."""
 RESERVE_BYTES = (256 * 2**10, 16 * 2**20)
 """Least and most that is kept back on the disk: on a full disk even deleting needs room."""
 
@@ -94,8 +96,12 @@ class JournalFile:
 
     def connect(self) -> sqlite3.Connection:
         """One more connection, for any thread."""
-        db = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA synchronous = FULL")
+        db = sqlite3.connect(self.path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def close(self) -> None:
@@ -105,7 +111,7 @@ class JournalFile:
 
     def explain(self, error: sqlite3.Error) -> JournalError:
         """What an error of SQLite means for the caller; damage is marked for the next start."""
-        code = code_of(error)
+        code = _code(error)
         if code in _FOR_NOW:
             return JournalFullError(f"journal {self.path}: cannot be written now: {error}")
         if code in _DAMAGED:
@@ -142,7 +148,7 @@ class JournalFile:
             return self._open()
         except sqlite3.DatabaseError as error:
             explained = self.explain(error)
-            if code_of(error) not in {*_DAMAGED, None}:  # None: one of our own, below
+            if _code(error) not in {*_DAMAGED, None}:  # None: one of our own, below
                 raise explained from error
             self.recovered = self._move_aside(str(error))
         try:
@@ -210,7 +216,12 @@ class JournalFile:
         return self.path.with_name(self.path.name + suffix)
 
 
-def code_of(error: sqlite3.Error) -> int | None:
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether it was for room that a change failed, on the disk or within the limit of the file."""
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+
+
+def _code(error: sqlite3.Error) -> int | None:
     """The primary result code; None for an error that SQLite did not raise."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
