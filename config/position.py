@@ -1,50 +1,104 @@
 """On which line of the file does a key stand? A YAML text as plain values, and the lines of all its keys.
 
-Only the safe part of YAML is taken: no tags that make objects, no key twice (YAML itself would silently let the last win),
-and aliases only within bounds, so that a small file cannot unfold into a large one.
+Only the plain part of YAML is taken: no tags (they make objects), no key twice (YAML itself would silently let the last win), no
+numbers that read otherwise than they look (010 is 8, 1:30 is 90), and aliases only within bounds, so that a small file cannot
+unfold into a large one.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
 
 from config.errors import ConfigError, Problem
 
-__all__ = ["Path", "Positions", "parse"]
+__all__ = ["Path", "Positions", "parse", "shown"]
 
 Path = tuple[str | int, ...]
 Positions = dict[Path, int]
 
-MAX_NODES = 100_000
-MAX_DEPTH = 50
+MAX_NODES = 50_000
+MAX_DEPTH = 40
+_TAG = "tag:yaml.org,2002:"
+_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9]\d{0,17})(\.\d*)?([eE][-+]?\d{1,3})?|[-+]?\.\d+|[-+]?\.inf|\.nan", re.I | re.A)
+# What YAML's own words repeat of the file; it could be a piece of a password.
+_QUOTED = re.compile(r"(alias|anchor|handle|tag|prefix) (['\"]).*\2", re.DOTALL)
+_SECRET = re.compile(r"pass|pwd|token|secret|credential", re.I)
 
 
 def parse(text: str, file: str) -> tuple[Any, Positions]:
     """The value of a YAML text and the line of every key; raises ConfigError."""
+    last = text.count("\n") + (not text.endswith("\n"))
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else None
-        raise ConfigError([_broken(file, line, error.problem or "something else")]) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(
-            [_broken(file, None, str(error).splitlines()[0] if str(error) else "something else")]
-        ) from error
+        # The end of the text is told as a line behind it.
+        raise ConfigError([_broken(file, min(mark.line + 1, last) if mark else None, _words(error))]) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = Problem(
+            file=file, line=line, key="", expected="expected text", found=f"the control character {error.character:#04x}"
+        )
+        raise ConfigError([problem]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError([_broken(file, None, type(error).__name__)]) from None
     if node is None:
         raise ConfigError([Problem(file=file, line=None, key="", expected="expected settings", found="an empty file")])
     reader = _Reader(file)
-    value = reader.value(node, (), 0)
+    value = reader.value(node, ())
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda p: p.line or 0))
     return value, reader.positions
 
 
-def _broken(file: str, line: int | None, problem: str) -> Problem:
-    hint = "Text with a colon, #, * or @ in it needs quotes; indent with spaces."
-    return Problem(file=file, line=line, key="", expected="expected YAML", found=problem, hint=hint)
+def shown(found: object, path: Path) -> str:
+    """What was found, for a message: shortened, and nothing at all where it could be a secret."""
+    if any(isinstance(part, str) and _SECRET.search(part) for part in path):
+        return ""
+    text = re.sub(r"//[^/\s@]*@", "//...@", repr(found))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _Bounded(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def _words(error: yaml.MarkedYAMLError) -> str:
+    if error.problem == "second occurrence":
+        return "an anchor (&) given twice"
+    return _QUOTED.sub(r"\1", error.problem or "something else").removeprefix("found ")
+
+
+def _broken(file: str, line: int | None, found: str) -> Problem:
+    hint = "Text with a colon, #, &, *, !, %, @ or a quote in it needs quotes; indent with spaces."
+    return Problem(file=file, line=line, key="", expected="expected YAML", found=found, hint=hint)
+
+
+class _Bounded(yaml.SafeLoader):
+    """Stops at the first node beyond the bounds, before more memory or stack is taken."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > MAX_NODES or self._depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(
+                problem=f"more than {MAX_NODES} values, or more than {MAX_DEPTH} inside each other", problem_mark=mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Reader:
@@ -53,52 +107,81 @@ class _Reader:
         self.positions: Positions = {}
         self.problems: list[Problem] = []
         self._nodes = 0
+        self._open: set[int] = set()
         self._scalars = yaml.constructor.SafeConstructor()
+        self._resolver = yaml.resolver.Resolver()
 
-    def value(self, node: yaml.Node, path: Path, depth: int) -> Any:
+    def value(self, node: yaml.Node, path: Path) -> Any:
         self._nodes += 1
         self.positions.setdefault(path, node.start_mark.line + 1)
-        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
-            limit = f"at most {MAX_NODES} values, {MAX_DEPTH} deep"
-            raise ConfigError([self._problem(node, path, f"expected {limit}", "more (aliases unfold)")])
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path, depth)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(child, (*path, i), depth + 1) for i, child in enumerate(node.value)]
-        return self._scalar(node, path)
+        if self._nodes > MAX_NODES or id(node) in self._open:
+            expected = f"expected at most {MAX_NODES} values"
+            raise ConfigError([self._problem(node, path[:3], expected, "more: aliases (*) unfold to them")])
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        mapping = isinstance(node, yaml.MappingNode)
+        if node.tag != f"{_TAG}{'map' if mapping else 'seq'}":
+            self._tagged(node, path)
+            return None
+        self._open.add(id(node))
+        try:
+            if mapping:
+                return self._mapping(node, path)
+            return [self.value(child, (*path, i)) for i, child in enumerate(node.value)]
+        finally:
+            self._open.remove(id(node))
 
-    def _mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        if node.tag != "tag:yaml.org,2002:map":
-            self.problems.append(self._problem(node, path, "expected plain settings", f"the tag {node.tag}"))
         for key_node, child in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                self.problems.append(self._problem(key_node, path, "expected a plain key", "something else"))
+            if not isinstance(key_node, yaml.ScalarNode):
+                hint = "A value that begins with { or [ needs quotes."
+                self.problems.append(self._problem(key_node, path, "expected a plain key", "a list or a mapping", hint))
                 continue
-            key = key_node.value
+            if key_node.tag == f"{_TAG}merge":
+                hint = "Write the keys out, or give the whole section an anchor."
+                self.problems.append(self._problem(key_node, path, "expected a plain key", "a merge (<<)", hint))
+                continue
+            key = str(key_node.value)
             here = (*path, key)
             if key in values:
-                first = self.positions[here]
-                self.problems.append(self._problem(key_node, here, "expected once", f"twice: also on line {first}"))
+                found = f"twice: also on line {self.positions[here]}"
+                self.problems.append(self._problem(key_node, here, "expected once", found))
                 continue
             self.positions[here] = key_node.start_mark.line + 1
-            values[key] = self.value(child, here, depth + 1)
+            values[key] = self.value(child, here)
         return values
 
-    def _scalar(self, node: yaml.Node, path: Path) -> Any:
-        try:
-            if not node.tag.startswith("tag:yaml.org,2002:"):
-                raise yaml.constructor.ConstructorError(problem=f"the tag {node.tag}")
-            value = self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            found = getattr(error, "problem", None) or str(error)
-            self.problems.append(self._problem(node, path, "expected a plain value", found))
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        plain = node.style is None
+        kind = self._resolver.resolve(yaml.ScalarNode, node.value, (plain, not plain))
+        if node.tag != kind:
+            self._tagged(node, path)
             return None
-        if isinstance(value, str | int | float | bool | type(None)):
-            return value
-        # Dates and binaries are text here: no setting is one.
-        return node.value
+        match kind.removeprefix(_TAG):
+            case "null":
+                return None
+            case "bool":
+                return self._scalars.construct_yaml_bool(node)
+            case "int" | "float":
+                return self._number(node, path)
+            case _:
+                # Dates are text here: no setting is one.
+                return node.value
 
-    def _problem(self, node: yaml.Node, path: Path, expected: str, found: str) -> Problem:
+    def _number(self, node: yaml.ScalarNode, path: Path) -> int | float | None:
+        if _PLAIN_NUMBER.fullmatch(node.value):
+            whole = node.tag == f"{_TAG}int"
+            return self._scalars.construct_yaml_int(node) if whole else self._scalars.construct_yaml_float(node)
+        hint = "YAML reads 010, 0x10, 1_000 and 1:30 as other numbers than they look: write it out, or in quotes if it is text."
+        found = shown(node.value, path)
+        self.problems.append(self._problem(node, path, "expected a plainly written number", found, hint))
+        return None
+
+    def _tagged(self, node: yaml.Node, path: Path) -> None:
+        hint = "A value that begins with ! needs quotes."
+        self.problems.append(self._problem(node, path, "expected a plain value", "a YAML tag (!)", hint))
+
+    def _problem(self, node: yaml.Node, path: Path, expected: str, found: str, hint: str = "") -> Problem:
         key = ".".join(map(str, path))
-        return Problem(file=self.file, line=node.start_mark.line + 1, key=key, expected=expected, found=found)
+        return Problem(file=self.file, line=node.start_mark.line + 1, key=key, expected=expected, found=found, hint=hint)

@@ -41,9 +41,7 @@ def reveal(secret: Secret | None, loaded: Loaded, *key: str) -> str | None:
 
 def _credential(name: str, loaded: Loaded, key: tuple[str, ...]) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    hint = (
-        f"In the systemd unit: LoadCredential={name}:/etc/givre/credentials/{name}. Elsewhere use {{env: NAME}} or {{file: PATH}}."
-    )
+    hint = f"In the systemd unit: LoadCredential={name}:/etc/givre/credentials/{name}. Elsewhere use {{env: NAME}} or {{file: PATH}}."
     if folder is None:
         raise _error(loaded, key, f"expected the systemd credential {name}", "no credentials in this process", hint)
     if "/" in name or name in ("", ".", ".."):

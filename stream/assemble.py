@@ -168,7 +168,6 @@ def build_forecaster(
     context: int,
     min_context: int,
     samples: int,
-    horizon: int,
     temperature: float,
     seed: int,
 ) -> Forecaster:
@@ -181,7 +180,6 @@ def build_forecaster(
         context=context,
         min_context=min_context,
         samples=samples,
-        horizon=horizon,
         temperature=temperature,
         seed=seed,
     )
@@ -201,7 +199,6 @@ def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, 
             context=model.context,
             min_context=model.min_context,
             samples=model.samples,
-            horizon=model.horizon,
             temperature=model.temperature,
             seed=model.seed,
         )
