@@ -45,8 +45,11 @@ def _clients(settings: Settings) -> Iterator[tuple[Key, str]]:
                 continue
             client = (part.host.lower(), part.port, part.client_id)
             if client in used:
-                yield (section, name, "client_id"), (
-                    f"expected a client_id of its own, found that of {used[client]} on the same broker: "
-                    "the broker would disconnect one whenever the other connects"
+                yield (
+                    (section, name, "client_id"),
+                    (
+                        f"expected a client_id of its own, found that of {used[client]} on the same broker: "
+                        "the broker would disconnect one whenever the other connects"
+                    ),
                 )
             used.setdefault(client, f"{section}.{name}")

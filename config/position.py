@@ -22,10 +22,12 @@ Positions = dict[Path, int]
 MAX_NODES = 50_000
 MAX_DEPTH = 40
 _TAG = "tag:yaml.org,2002:"
-_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9]\d{0,17})(\.\d*)?([eE][-+]?\d{1,3})?|[-+]?\.\d+|[-+]?\.inf|\.nan", re.I | re.A)
-# What YAML's own words repeat of the file; it could be a piece of a password.
+_PLAIN_NUMBER = re.compile(
+    r"[-+]?(0|[1-9]\d{0,17})(\.\d*)?([eE][-+]?\d{1,3})?|[-+]?\.\d+|[-+]?\.inf|\.nan", re.IGNORECASE | re.ASCII
+)
 _QUOTED = re.compile(r"(alias|anchor|handle|tag|prefix) (['\"]).*\2", re.DOTALL)
-_SECRET = re.compile(r"pass|pwd|token|secret|credential", re.I)
+_INSTEAD = re.compile(r"expected (.*?),? but (?:found|got) (.*)", re.DOTALL)
+_SECRET = re.compile(r"pass|pwd|token|secret|credential", re.IGNORECASE)
 
 
 def parse(text: str, file: str) -> tuple[Any, Positions]:
@@ -36,11 +38,15 @@ def parse(text: str, file: str) -> tuple[Any, Positions]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # The end of the text is told as a line behind it.
-        raise ConfigError([_broken(file, min(mark.line + 1, last) if mark else None, _words(error))]) from None
+        raise ConfigError([_broken(file, min(mark.line + 1, last) if mark else None, error)]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = Problem(
-            file=file, line=line, key="", expected="expected text", found=f"the control character {error.character:#04x}"
+            file=file,
+            line=line,
+            key="",
+            expected="expected text",
+            found=f"the control character {error.character:#04x}",
         )
         raise ConfigError([problem]) from None
     except (yaml.YAMLError, ValueError) as error:
@@ -70,15 +76,22 @@ def _compose(text: str) -> yaml.Node | None:
         loader.dispose()
 
 
-def _words(error: yaml.MarkedYAMLError) -> str:
-    if error.problem == "second occurrence":
-        return "an anchor (&) given twice"
-    return _QUOTED.sub(r"\1", error.problem or "something else").removeprefix("found ")
+def _broken(file: str, line: int | None, error: yaml.MarkedYAMLError | str) -> Problem:
+    """YAML's own words, without what they repeat of the text: it could be a piece of a password."""
+    if isinstance(error, _TooMuchError):
+        expected, found, hint = "expected fewer values", error.problem or "", ""
+    else:
+        said = error if isinstance(error, str) else _QUOTED.sub(r"\1", error.problem or "something else")
+        said = "an anchor (&) given twice" if said == "second occurrence" else said
+        wanted = _INSTEAD.fullmatch(said)
+        expected = f"expected YAML ({wanted[1]})" if wanted else "expected YAML"
+        found = wanted[2] if wanted else said.removeprefix("but ").removeprefix("found ")
+        hint = "Text with a colon, #, &, *, !, %, @ or a quote in it needs quotes; indent with spaces."
+    return Problem(file=file, line=line, key="", expected=expected, found=found, hint=hint)
 
 
-def _broken(file: str, line: int | None, found: str) -> Problem:
-    hint = "Text with a colon, #, &, *, !, %, @ or a quote in it needs quotes; indent with spaces."
-    return Problem(file=file, line=line, key="", expected="expected YAML", found=found, hint=hint)
+class _TooMuchError(yaml.MarkedYAMLError):
+    pass
 
 
 class _Bounded(yaml.SafeLoader):
@@ -92,10 +105,9 @@ class _Bounded(yaml.SafeLoader):
         self._nodes += 1
         self._depth += 1
         if self._nodes > MAX_NODES or self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(
-                problem=f"more than {MAX_NODES} values, or more than {MAX_DEPTH} inside each other", problem_mark=mark
-            )
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # types-PyYAML leaves it open
+            problem = f"more than {MAX_NODES}, or more than {MAX_DEPTH} inside each other"
+            raise _TooMuchError(problem=problem, problem_mark=mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -115,17 +127,16 @@ class _Reader:
         self._nodes += 1
         self.positions.setdefault(path, node.start_mark.line + 1)
         if self._nodes > MAX_NODES or id(node) in self._open:
-            expected = f"expected at most {MAX_NODES} values"
-            raise ConfigError([self._problem(node, path[:3], expected, "more: aliases (*) unfold to them")])
+            found = f"more than {MAX_NODES}: aliases unfold to them"
+            raise ConfigError([self._problem(node, path[:3], "expected fewer values", found)])
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
-        mapping = isinstance(node, yaml.MappingNode)
-        if node.tag != f"{_TAG}{'map' if mapping else 'seq'}":
+        if node.tag != f"{_TAG}{'map' if isinstance(node, yaml.MappingNode) else 'seq'}":
             self._tagged(node, path)
             return None
         self._open.add(id(node))
         try:
-            if mapping:
+            if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
             return [self.value(child, (*path, i)) for i, child in enumerate(node.value)]
         finally:
@@ -154,7 +165,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         plain = node.style is None
-        kind = self._resolver.resolve(yaml.ScalarNode, node.value, (plain, not plain))
+        kind = self._resolver.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]  # as above
         if node.tag != kind:
             self._tagged(node, path)
             return None
@@ -184,4 +195,6 @@ class _Reader:
 
     def _problem(self, node: yaml.Node, path: Path, expected: str, found: str, hint: str = "") -> Problem:
         key = ".".join(map(str, path))
-        return Problem(file=self.file, line=node.start_mark.line + 1, key=key, expected=expected, found=found, hint=hint)
+        return Problem(
+            file=self.file, line=node.start_mark.line + 1, key=key, expected=expected, found=found, hint=hint
+        )

@@ -181,7 +181,7 @@ class Model(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda if there is one, else cpu")
     context: Annotated[int, Field(ge=16, le=4096)] = Field(default=128, description="values of each tag that it reads")
     min_context: Annotated[int, Field(ge=2)] = Field(
-        default=8, description="values that a tag must have before its first forecast"
+        default=12, description="values that a tag must have before its first forecast"
     )
     horizon: Annotated[int, Field(ge=1, le=512)] = Field(default=12, description="steps ahead")
     samples: Annotated[int, Field(ge=4, le=256)] = Field(default=16, description="futures drawn per forecast")

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from config.errors import Problem, SecretError
+from config.errors import SecretError
 from config.schema import resolve
 
 if TYPE_CHECKING:
@@ -15,10 +15,22 @@ if TYPE_CHECKING:
     from config.load import Loaded
     from config.schema import Secret
 
-__all__ = ["reveal"]
+__all__ = ["Redacted", "reveal"]
+
+MAX_BYTES = 64 * 1024
 
 
-def reveal(secret: Secret | None, loaded: Loaded, *key: str) -> str | None:
+class Redacted(str):
+    """A secret as text: what it is sent to takes it as such, but a repr, and so a log of objects or a traceback, hides it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Says that it is one, and not how long."""
+        return "<secret>"
+
+
+def reveal(secret: Secret | None, loaded: Loaded, *key: str) -> Redacted | None:
     """The secret's text without its last line end, or None where none is configured; raises SecretError.
 
     `key` is the path of the setting, for the message.
@@ -26,9 +38,7 @@ def reveal(secret: Secret | None, loaded: Loaded, *key: str) -> str | None:
     if secret is None:
         return None
     if secret.env is not None:
-        text = os.environ.get(secret.env)
-        if text is None:
-            raise _error(loaded, key, f"expected the environment variable {secret.env}", "none of that name")
+        text = _variable(secret.env, loaded, key)
     elif secret.credential is not None:
         text = _credential(secret.credential, loaded, key)
     else:
@@ -36,37 +46,67 @@ def reveal(secret: Secret | None, loaded: Loaded, *key: str) -> str | None:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise _error(loaded, key, "expected a secret", "an empty text")
+    return Redacted(text)
+
+
+def _variable(name: str, loaded: Loaded, key: tuple[str, ...]) -> str:
+    expected = f"expected the environment variable {name}"
+    text = os.environ.get(name)
+    if text is None:
+        hint = "Set it where the service starts, or use {credential: NAME} or {file: PATH}."
+        raise _error(loaded, key, expected, "none of that name", hint)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _error(loaded, key, f"{expected} to be UTF-8", "another encoding") from None
     return text
 
 
 def _credential(name: str, loaded: Loaded, key: tuple[str, ...]) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    hint = f"In the systemd unit: LoadCredential={name}:/etc/givre/credentials/{name}. Elsewhere use {{env: NAME}} or {{file: PATH}}."
+    load = f"LoadCredential={name}:/etc/givre/credentials/{name}"
+    hint = f"In the systemd unit: {load}. Elsewhere use {{env: NAME}} or {{file: PATH}}."
+    expected = f"expected the systemd credential {name}"
     if folder is None:
-        raise _error(loaded, key, f"expected the systemd credential {name}", "no credentials in this process", hint)
-    if "/" in name or name in ("", ".", ".."):
+        raise _error(loaded, key, expected, "no credentials in this process", hint)
+    if "/" in name or name in {"", ".", ".."}:
         raise _error(loaded, key, "expected the name of a credential", repr(name), hint)
     try:
-        return resolve(folder, loaded.folder).joinpath(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise _error(loaded, key, f"expected the systemd credential {name}", "none that can be read", hint) from None
+        # systemd itself decides who reads it: the mode is not looked at.
+        text, _ = _read(resolve(folder, loaded.folder) / name)
+    except (OSError, ValueError):
+        raise _error(loaded, key, expected, "none that can be read", hint) from None
+    return text
 
 
 def _file(path: Path, loaded: Loaded, key: tuple[str, ...]) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                expected = f"expected {path} to be readable by its owner alone"
-                raise _error(loaded, key, expected, f"mode {mode:04o}", f"chmod 600 {path}")
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        found = getattr(error, "strerror", None) or "not UTF-8"
-        raise _error(loaded, key, f"expected a secret in {path}", found) from None
+        text, mode = _read(path)
+    except (OSError, ValueError) as error:
+        hint = f"Write it there and chmod 600 {path}, or use {{credential: NAME}} or {{env: NAME}}."
+        found = getattr(error, "strerror", None) or str(error)
+        raise _error(loaded, key, f"expected a secret in {path}", found, hint) from None
+    if mode & 0o077:
+        expected = f"expected {path} to be readable by its owner alone"
+        raise _error(loaded, key, expected, f"mode {mode:04o}", f"chmod 600 {path}")
+    return text
+
+
+def _read(path: Path) -> tuple[str, int]:
+    """The text and the mode of a small file; raises OSError, or ValueError that does not quote the content."""
+    # Not blocking: a pipe that nobody writes to would hold the start up for ever.
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("no regular file")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
+    try:
+        return data.decode(), stat.S_IMODE(status.st_mode)
+    except UnicodeDecodeError:
+        raise ValueError("another encoding than UTF-8") from None
 
 
 def _error(loaded: Loaded, key: tuple[str, ...], expected: str, found: str, hint: str = "") -> SecretError:
-    problem = Problem(
-        file=str(loaded.path), line=loaded.line(*key), key=".".join(key), expected=expected, found=found, hint=hint
-    )
-    return SecretError([problem])
+    return SecretError([loaded.problem(*key, expected=expected, found=found, hint=hint)])
