@@ -95,15 +95,18 @@ def _file(path: Path, loaded: Loaded, key: tuple[str, ...]) -> str:
 def _read(path: Path) -> tuple[str, int]:
     """The text and the mode of a small file; raises OSError, or ValueError that does not quote the content."""
     # Not blocking: a pipe that nobody writes to would hold the start up for ever.
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             raise ValueError("no regular file")
-        data = file.read(MAX_BYTES + 1)
+        data = os.read(descriptor, MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES} bytes")
     try:
-        return data.decode(), stat.S_IMODE(status.st_mode)
+        return data.decode(), stat.S_IMODE(mode)
     except UnicodeDecodeError:
         raise ValueError("another encoding than UTF-8") from None
 
