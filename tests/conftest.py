@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import importlib.util
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from detectors.records import Sample, Status
     from stream.sources.source import Rejection
@@ -117,6 +123,160 @@ class Mosquitto:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture
+def ua_server(free_port: int) -> Iterator[UaServer]:
+    """A real OPC UA server on loopback, not started yet; see `UaServer`."""
+    server = UaServer(free_port)
+    yield server
+    server.kill()
+
+
+class UaServer:
+    """An asyncua server in a process of its own (`tests/servers/opcua_server.py`): started, told, frozen and killed by a test."""
+
+    namespace = "urn:plant"
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.endpoint = f"opc.tcp://127.0.0.1:{port}/plant"
+        self._process: subprocess.Popen[str] | None = None
+        self._options: Sequence[str] = ("--node=x/a", "--node=x/b")
+
+    def start(self, *options: str) -> None:
+        """Starts it, with the options of last time if none are given, and returns when it listens."""
+        self._options = options or self._options
+        program = Path(__file__).parent / "servers/opcua_server.py"
+        command = [sys.executable, str(program), f"--port={self.port}", *self._options]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != "ready\n":
+            pytest.fail("the OPC UA server does not start")
+
+    def tell(self, **order: object) -> dict[str, object]:
+        """Has it do one thing, and returns its answer when it is done."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        assert answer.pop("ok"), answer
+        return dict(answer)
+
+    def send(self, number: int) -> None:
+        """Sends it a signal: SIGSTOP and SIGCONT freeze and thaw it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+@pytest.fixture
+def influxd(require: Callable[[str], str], tmp_path: Path) -> Iterator[Influxd]:
+    """A real InfluxDB 1 on loopback, already up, with an empty database `givre`; see `Influxd`."""
+    server = Influxd(require("influxd"), tmp_path / "influxd")
+    server.start()
+    server.ask("CREATE DATABASE givre")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def v2_shim(influxd: Influxd, free_port: int) -> Iterator[Any]:
+    """The write API of InfluxDB 2 before that server, already up; see `tests/servers/v2_shim.py`."""
+    path = Path(__file__).parent / "servers" / "v2_shim.py"
+    spec = importlib.util.spec_from_file_location("v2_shim", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    shim = module.V2Shim(influxd.url, port=free_port)
+    shim.start()
+    yield shim
+    shim.stop()
+
+
+class Influxd:
+    """An InfluxDB 1 of the test's own that it may stop, kill, freeze and start again; what it stored stays."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        own, http = (s.getsockname()[1] for s in sockets)
+        for s in sockets:
+            s.close()
+        self.url = f"http://127.0.0.1:{http}"
+        self._settings = (
+            f'reporting-disabled = true\nbind-address = "127.0.0.1:{own}"\n'
+            f'[meta]\ndir = "{folder}/meta"\n[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
+            f"[monitor]\nstore-enabled = false\n"
+            f'[http]\nbind-address = "127.0.0.1:{http}"\nlog-enabled = false\nauth-enabled = '
+        )
+        folder.mkdir()
+
+    def start(self, *, logins: bool = False) -> None:
+        """Starts it and returns when it answers."""
+        config = self._folder / "influxdb.conf"
+        config.write_text(f"{self._settings}{str(logins).lower()}\n")
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([self._program, "-config", str(config)], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/ping", timeout=1).close()
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"influxd does not start: {(self._folder / 'log').read_text()[-2000:]}")
+                time.sleep(0.05)
+            else:
+                return
+
+    def ask(self, text: str, **login: str) -> list[dict[str, Any]]:
+        """The rows that answer, each with its labels, times in Unix microseconds; a refused statement fails the test."""
+        data = urllib.parse.urlencode({"db": "givre", "q": text, "epoch": "u", **login}).encode()
+        try:
+            with urllib.request.urlopen(f"{self.url}/query", data, timeout=10) as answer:
+                results = json.load(answer)["results"]
+        except urllib.error.HTTPError as error:
+            pytest.fail(f"{error.code}: {error.read().decode()}\n{text}")
+        assert not [result for result in results if "error" in result], results
+        return [
+            {
+                "measurement": series.get("name"),
+                **series.get("tags", {}),
+                **dict(zip(series["columns"], row, strict=True)),
+            }
+            for result in results
+            for series in result.get("series", [])
+            for row in series["values"]
+        ]
+
+    def send(self, number: int) -> None:
+        """Sends it a signal: SIGSTOP and SIGCONT freeze and thaw it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Ends it in good order."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(20)
             self._process = None
 
 

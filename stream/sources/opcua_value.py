@@ -1,7 +1,8 @@
 """What sample does an OPC UA data value make? Strictly: a finite number of good or uncertain quality, or a gap with a reason.
 
 Good and Uncertain carry their value, Bad never does, whatever stands in it. The severity is in the two top bits of the status
-code (OPC UA Part 4, 7.39); a classic OPC quality of 0xC0 in a field of its own is a plain number here and not a quality.
+code (OPC UA Part 4, 7.39). The quality byte of classic OPC (0xC0 is good) is no status code: where a gateway offers it as a
+node of its own, that node is one more number here and says nothing about the others; let the gateway map it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from detectors.records import Quality, Sample
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["UaValueError", "read"]
+__all__ = ["UaValueError", "has_overflowed", "name_of", "read"]
 
 SEVERITY = {0: Quality.GOOD, 1: Quality.UNCERTAIN, 2: Quality.BAD, 3: Quality.BAD}
+OVERFLOW = 0x0480  # InfoType DataValue with the overflow bit (OPC UA Part 4, 7.39.1)
+NO_TIME_YEARS = (1601, 9999)
+"""The ends of the encoding's range stand for "no time" (OPC UA Part 6, 5.2.2.5)."""
 
 
 class UaValueError(ValueError):
@@ -36,12 +40,11 @@ def read(value: ua.DataValue, arrived_at: datetime) -> Callable[[str], Sample]:
 
     The time is the source's, where it gives none the server's, where that is missing too the arrival.
     """
-    code = value.StatusCode or ua.StatusCode(0)
+    code = value.StatusCode or ua.StatusCode(ua.UInt32(0))
     quality = SEVERITY[code.value >> 30]
-    at = value.SourceTimestamp or value.ServerTimestamp
-    source_at = arrived_at if at is None else at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    source_at = _time(value.SourceTimestamp) or _time(value.ServerTimestamp) or arrived_at
     number = None if quality is Quality.BAD else _number(value.Value)
-    reason = "" if quality is Quality.GOOD else str(code.name)
+    reason = "" if quality is Quality.GOOD else name_of(code)
 
     def sample(tag: str) -> Sample:
         return Sample(tag=tag, value=number, source_at=source_at, arrived_at=arrived_at, quality=quality, reason=reason)
@@ -49,12 +52,33 @@ def read(value: ua.DataValue, arrived_at: datetime) -> Callable[[str], Sample]:
     return sample
 
 
+def has_overflowed(value: ua.DataValue) -> bool:
+    """Whether the server says that its queue ran over just before this value: others are lost."""
+    return value.StatusCode is not None and value.StatusCode.value & OVERFLOW == OVERFLOW
+
+
+def name_of(code: ua.StatusCode) -> str:
+    """The symbolic name of a status code, and the figure where the code is a vendor's own."""
+    bare = code.value & 0xFFFF0000  # the lower half holds flags, no meaning
+    name = str(ua.StatusCode(ua.UInt32(bare)).name)
+    return name if name not in {"Bad", "Uncertain"} or not bare & 0x3FFFFFFF else f"{name}_0x{bare:08X}"
+
+
+def _time(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.year in NO_TIME_YEARS:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 def _number(variant: ua.Variant | None) -> float:
     value = None if variant is None else variant.Value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         kind = "nothing" if variant is None else variant.VariantType.name
         raise UaValueError("not_a_number", f"expected a number, found {kind}: {repr(value)[:60]}")
-    number = float(value) if abs(value) < 1e308 or value != value else math.inf  # noqa: PLR0124 - NaN is what differs from itself
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):  # beyond what a double holds; a signalling NaN
+        number = math.inf
     if not math.isfinite(number):
         raise UaValueError("not_finite", f"expected a finite number, found {repr(value)[:60]}")
     return number

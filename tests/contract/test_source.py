@@ -18,11 +18,12 @@ import pytest
 from detectors.records import Quality
 from stream.clock import SystemClock
 from stream.sources.mqtt import MqttSource, MqttTag
+from stream.sources.opcua import OpcuaSource, UaTag
 
 if TYPE_CHECKING:
     from stream.sources.source import Source
 
-SOURCES = ["mqtt"]
+SOURCES = ["mqtt", "opcua"]
 BACK_S = 20.0  # within which a source follows again after its server is back
 
 
@@ -94,6 +95,56 @@ class MqttRig:
 @pytest.fixture
 def mqtt_rig(mosquitto) -> Rig:
     return MqttRig(mosquitto)
+
+
+class OpcuaRig:
+    def __init__(self, server) -> None:
+        self._server = server
+        self.source = OpcuaSource(
+            name="plant",
+            endpoint=server.endpoint,
+            namespace=server.namespace,
+            tags=[UaTag(tag=tag, node=f"s={tag}") for tag in ("x/a", "x/b")],
+            publishing_interval_s=0.05,
+            sampling_interval_s=0.05,
+            queue_size=10,
+            silent_after_s=2.0,
+            security=None,
+            username=None,
+            password=None,
+            clock=SystemClock(),
+            trigger="timestamp",
+        )
+
+    async def say(self, tag: str, value: float, at: datetime) -> None:
+        await self._write(tag, at, value=value, type="Double")
+
+    async def say_bad(self, tag: str, at: datetime) -> None:
+        await self._write(tag, at, status="BadSensorFailure")
+
+    async def say_nonsense(self, tag: str, at: datetime) -> None:
+        await self._write(tag, at, value=float("nan"), type="Double")
+
+    async def _write(self, tag: str, at: datetime, **order) -> None:
+        await asyncio.to_thread(self._server.tell, write=tag, source=at.isoformat(), **order)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._server.kill)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._server.start)
+
+    async def freeze(self) -> None:
+        self._server.send(signal.SIGSTOP)
+
+    async def thaw(self) -> None:
+        self._server.send(signal.SIGCONT)
+
+
+@pytest.fixture
+def opcua_rig(ua_server) -> Rig:
+    ua_server.start()
+    return OpcuaRig(ua_server)
 
 
 @pytest.fixture(params=SOURCES)

@@ -1,0 +1,64 @@
+"""What has arrived from the server and is not handed over yet?
+
+The server holds a value no longer than until it was fetched, so a full pipeline must not make us drop it silently: values wait
+here, over a reconnection too. Beyond `LIMIT` the oldest go, counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from stream.sources.opcua_value import UaValueError, read
+from stream.sources.source import Rejection
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from asyncua import ua
+
+    from detectors.records import Sample
+    from stream.sources.source import Intake
+
+__all__ = ["Inbox"]
+
+LIMIT = 100_000
+"""Samples that may wait (some 30 MB); at 1,000 a second that is more than a minute and a half."""
+BATCH = 500
+
+
+class Inbox:
+    """A bounded queue of samples between the subscription, which never waits, and the intake, which may."""
+
+    def __init__(self, source: str, intake: Intake) -> None:
+        self.dropped = 0
+        """Samples that were dropped so far, all told."""
+        self._source = source
+        self._intake = intake
+        self._waiting: deque[Sample] = deque()
+        self._some = asyncio.Event()
+
+    def put(self, tag: str, value: ua.DataValue, arrived_at: datetime) -> None:
+        """Takes what the server reported of a tag; what is no number is rejected here."""
+        try:
+            sample = read(value, arrived_at)(tag)
+        except UaValueError as error:
+            self._intake.reject(
+                Rejection(source=self._source, tag=tag, reason=error.reason, detail=str(error), at=arrived_at)
+            )
+            return
+        if len(self._waiting) >= LIMIT:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(sample)
+        self._some.set()
+
+    async def hand_over(self) -> None:
+        """Delivers what is there, a burst at a time, for ever."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                await self._intake.deliver(batch)

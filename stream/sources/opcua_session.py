@@ -1,0 +1,357 @@
+"""Does data flow? One connection: its subscription for all tags, and the watch over it.
+
+"Connected" does not mean that data flows: a server may have restarted, forgotten the subscription or moved its namespaces, and
+its client still says that all is well. So three things are watched: whether the server answers, whether it is still the one
+that we subscribed at, and, when no tag has reported for long, whether its values are still those that we were told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from asyncua import ua
+from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
+from asyncua.observer import Observer, SubscriptionEvent
+
+from detectors.records import Status
+from stream.sources.opcua_node import chunks, index_of, node_id, why
+from stream.sources.opcua_value import has_overflowed, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from asyncua import Client
+    from asyncua.common.subscription import SubEvent, Subscription
+
+    from stream.clock import Clock
+    from stream.sources.opcua_inbox import Inbox
+    from stream.sources.opcua_node import UaTag
+    from stream.sources.source import Intake
+
+__all__ = ["REQUEST_S", "Lost", "Plan", "Session"]
+
+REQUEST_S = 4.0
+CHECK_S = 2.0
+"""How often the server is asked whether it is still the one that we subscribed at (machine seconds)."""
+AWAY_S = 60.0
+"""A session that cannot be asked for so long is given up. Until then the server may still hold what it could not send."""
+RETRY_S = 30.0
+"""How often tags that cannot be had are tried again, give or take a quarter."""
+COMPLAIN_S = 60.0
+"""How long a loss stays in the status; while it goes on it is counted up every `RECOUNT_S`."""
+RECOUNT_S = 10.0
+NOTIFICATIONS = 20_000
+"""Room in asyncua's queue: twice what one answer of the server may carry, and it is emptied at each."""
+START_NODE = ua.NodeId(ua.Int32(ua.ObjectIds.Server_ServerStatus_StartTime))
+SAME_START_S = 1.0
+NAMES = 20
+"""Tags named in one status; the rest are counted."""
+
+
+class Lost(Exception):  # noqa: N818 - a state of the connection, not an error of a caller
+    """The connection is no use any more: the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to follow, and how; intervals are machine seconds."""
+
+    source: str
+    endpoint: str
+    namespace: str
+    tags: Sequence[UaTag]
+    publishing_s: float
+    sampling_s: float
+    queue_size: int
+    silent_after_s: float
+    trigger: Literal["value", "timestamp"]
+    clock: Clock
+
+
+class _Renewal(Observer):  # type: ignore[misc]  # asyncua is read without its types
+    """Notices that asyncua has subscribed anew by itself, at node ids that may mean something else by now."""
+
+    def __init__(self) -> None:
+        self.happened = asyncio.Event()
+
+    def on_subscription_event(self, subscription_id: int | None, event: SubscriptionEvent) -> None:  # noqa: ARG002 - asyncua's
+        if event is SubscriptionEvent.RECREATED:
+            self.happened.set()
+
+
+class _Item:
+    """A tag that is subscribed: its node, and what was last told of it."""
+
+    __slots__ = ("last", "node", "tag")
+
+    def __init__(self, tag: UaTag, node: ua.NodeId) -> None:
+        self.tag = tag
+        self.node = node
+        self.last: ua.DataValue | None = None
+
+
+class Session:
+    """Follows the tags of one connection until it is lost."""
+
+    def __init__(self, plan: Plan, client: Client, inbox: Inbox, intake: Intake) -> None:
+        self._plan = plan
+        self._client = client
+        self._inbox = inbox
+        self._intake = intake
+        self._loop = asyncio.get_running_loop()
+        self._renewal = _Renewal()
+        self._index: dict[str, int] = {}
+        self._started: datetime | None = None
+        self._items: dict[int, _Item] = {}
+        self._missing: dict[UaTag, str] = {}
+        self._unfiltered: set[str] = set()
+        self._heard = self._loop.time()
+        self._differs_since: float | None = None
+        self._away = ""
+        self._overflows: Counter[str] = Counter()
+        self._dropped = inbox.dropped
+        self._complained = -COMPLAIN_S
+        self._said: tuple[bool, str] | None = None
+
+    async def follow(self) -> None:
+        """Subscribes and takes in until the connection is lost; raises `Lost` with the reason."""
+        self._client.uaclient.observer = self._renewal
+        self._index = await index_of(self._client, self._plan.namespace)
+        self._started = await self._start_time()
+        subscription = await self._client.create_subscription(
+            1000 * self._plan.publishing_s, queue_maxsize=NOTIFICATIONS, overflow=OverflowPolicy.DROP_OLDEST
+        )
+        listening = asyncio.create_task(self._listen(subscription))
+        tasks = [listening, asyncio.create_task(self._renewed())]
+        try:
+            await self._subscribe(subscription, self._plan.tags)
+            self._say()
+            tasks.append(asyncio.create_task(self._watch(subscription)))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            raise Lost(f"{self._plan.endpoint} closed the subscription: connecting anew")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(StopAsyncIteration):  # what had come by now is ours
+                while (event := await subscription.next_event(0)) is not None:
+                    self._take(event)
+
+    # What comes
+
+    async def _listen(self, subscription: Subscription) -> None:
+        async for event in subscription:
+            if isinstance(event, StatusChangeEvent) and event.notification.Status.is_bad():
+                status = name_of(event.notification.Status)
+                raise Lost(f"{self._plan.endpoint} ended the subscription ({status}): connecting anew")
+            self._take(event)
+
+    def _take(self, event: SubEvent) -> None:
+        if not isinstance(event, DataChangeEvent) or self._renewal.happened.is_set():
+            return
+        item = self._items.get(event.data.monitored_item.ClientHandle)
+        value = event.data.monitored_item.Value
+        if item is None or value is None:
+            return
+        self._heard = self._loop.time()
+        item.last = value
+        if has_overflowed(value):
+            self._overflows[item.tag.tag] += 1
+        self._inbox.put(item.tag.tag, value, self._plan.clock.now())
+
+    async def _renewed(self) -> None:
+        await self._renewal.happened.wait()
+        raise Lost(f"{self._plan.endpoint} has forgotten our subscription: connecting anew, nodes are looked up again")
+
+    # What is asked for
+
+    async def _subscribe(self, subscription: Subscription, tags: Sequence[UaTag]) -> None:
+        """Asks for tags, many in a request; what cannot be had is noted, and stops nothing else."""
+        wanted: list[_Item] = []
+        for tag in tags:
+            try:
+                wanted.append(_Item(tag, node_id(tag.node, self._index)))
+            except ValueError as error:
+                self._missing[tag] = str(error)
+        for portion in chunks(wanted):
+            results = await self._request(subscription, portion)
+            # A server may know no deadband, or no filter at all: then every change comes, and that is said.
+            refused = [i for i, r in zip(portion, results, strict=True) if r is not None and "Filter" in r]
+            plain = [_Item(replace(item.tag, deadband=0.0), item.node) for item in refused]
+            again = dict(zip(refused, await self._request(subscription, plain, filtered=False), strict=True))
+            for item, result in zip(portion, results, strict=True):
+                outcome = again.get(item, result)
+                if outcome is None:
+                    self._missing.pop(item.tag, None)
+                    if item in again:
+                        self._unfiltered.add(item.tag.tag)
+                else:
+                    self._missing[item.tag] = outcome
+
+    async def _request(
+        self, subscription: Subscription, items: Sequence[_Item], *, filtered: bool = True
+    ) -> list[str | None]:
+        """Subscribes; the answer is None, or the name of the status code, per item."""
+        if not items:
+            return []
+        requests = []
+        for item in items:
+            request = subscription._make_monitored_item_request(  # noqa: SLF001 - asyncua's public call takes one filter for all
+                self._client.get_node(item.node),
+                ua.AttributeIds.Value,
+                self._filter(item.tag.deadband) if filtered else None,
+                self._plan.queue_size,
+                ua.MonitoringMode.Reporting,
+                1000 * self._plan.sampling_s,
+            )
+            requests.append(request)
+            # Before the request: the first value may come before its answer.
+            self._items[request.RequestedParameters.ClientHandle] = item
+        results = await subscription.create_monitored_items(requests)
+        outcomes = [name_of(result) if isinstance(result, ua.StatusCode) else None for result in results]
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if outcome is not None:
+                del self._items[request.RequestedParameters.ClientHandle]
+        return outcomes
+
+    def _filter(self, deadband: float) -> ua.DataChangeFilter | None:
+        on_time = self._plan.trigger == "timestamp"
+        if not on_time and not deadband:
+            return None
+        wanted = ua.DataChangeFilter()
+        wanted.Trigger = ua.DataChangeTrigger.StatusValueTimestamp if on_time else ua.DataChangeTrigger.StatusValue
+        if deadband:
+            wanted.DeadbandType = ua.UInt32(ua.DeadbandType.Absolute)
+            wanted.DeadbandValue = ua.Double(deadband)
+        return wanted
+
+    # What is watched
+
+    async def _watch(self, subscription: Subscription) -> None:
+        """Raises `Lost` when data cannot be flowing any more; tries missing tags again now and then."""
+        answered = self._loop.time()
+        retry_at = answered + _retry_s()
+        while True:
+            await asyncio.sleep(max(0.2, min(CHECK_S, self._plan.silent_after_s / 2)))
+            try:
+                async with asyncio.timeout(REQUEST_S):
+                    await self._check_server()
+                    await self._check_silence()
+                if self._missing and self._loop.time() > retry_at:
+                    retry_at = self._loop.time() + _retry_s()
+                    async with asyncio.timeout(2 * REQUEST_S):
+                        await self._subscribe(subscription, list(self._missing))
+                answered = self._loop.time()
+                self._away = ""
+            except (ua.UaError, OSError, TimeoutError) as error:
+                if self._loop.time() - answered > AWAY_S:
+                    raise Lost(f"{self._plan.endpoint} has not answered for {AWAY_S:g} s: connecting anew") from None
+                self._away = self._away or f"{self._plan.endpoint} does not answer ({why(error)}): reconnecting"
+            self._say()
+
+    async def _check_server(self) -> None:
+        started = await self._start_time()
+        if started and self._started and abs((started - self._started).total_seconds()) > SAME_START_S:
+            raise Lost(f"{self._plan.endpoint} has started anew: looking its nodes up again")
+        if await index_of(self._client, self._plan.namespace) != self._index:
+            raise Lost(f"the namespaces of {self._plan.endpoint} have moved: looking its nodes up again")
+
+    async def _check_silence(self) -> None:
+        """Nothing has come for long: has nothing changed, or are we not told?"""
+        now = self._loop.time()
+        if now - self._heard <= self._plan.silent_after_s or not self._items:
+            return
+        if not await self._differs():
+            self._heard, self._differs_since = now, None
+            return
+        # The change may be a moment old, and its report under way.
+        self._differs_since = self._differs_since or now
+        if self._heard < self._differs_since < now - 2 * self._plan.publishing_s:
+            raise Lost(
+                f"{self._plan.endpoint} has new values and has reported none for {now - self._heard:.0f} s: connecting anew"
+            )
+
+    async def _differs(self) -> bool:
+        for portion in chunks(list(self._items.values())):
+            nodes = [self._client.get_node(item.node) for item in portion]
+            for item, value in zip(portion, await self._client.read_attributes(nodes), strict=True):
+                if _news(value, item.last, item.tag.deadband, on_time=self._plan.trigger == "timestamp"):
+                    return True
+        return False
+
+    async def _start_time(self) -> datetime | None:
+        (value,) = await self._client.read_attributes([self._client.get_node(START_NODE)])
+        started = None if value.Value is None else value.Value.Value
+        return started if hasattr(started, "year") else None
+
+    # What is said
+
+    def _say(self) -> None:
+        """Reports the state of the connection, if it is another one than the last."""
+        plan, now = self._plan, self._loop.time()
+        if (losses := self._losses()) and now - self._complained > RECOUNT_S:
+            self._complained = now
+            self._overflows.clear()
+            self._dropped = self._inbox.dropped
+            self._report(ok=False, detail=losses)
+        elif self._away:
+            self._report(ok=False, detail=self._away)
+        elif now - self._complained < COMPLAIN_S:
+            return
+        elif self._missing:
+            tags = sorted(self._missing, key=lambda tag: tag.tag)
+            named = _named(f"{tag.tag} ({tag.node}): {self._missing[tag]}" for tag in tags)
+            detail = f"{len(tags)} of {len(plan.tags)} tags cannot be had at {plan.endpoint}: {named}"
+            self._report(ok=False, detail=detail)
+        else:
+            plain = f"; it takes no deadband for {_named(sorted(self._unfiltered))}" if self._unfiltered else ""
+            self._report(ok=True, detail=f"following {len(plan.tags)} tags at {plan.endpoint}{plain}")
+
+    def _losses(self) -> str:
+        """What was lost since it was last said."""
+        losses = []
+        if self._overflows:
+            named = _named(f"{tag} ({count} times)" for tag, count in sorted(self._overflows.items()))
+            losses.append(
+                f"values are lost, queues of {self._plan.endpoint} ran over: {named}; "
+                "raise `queue_size` or lower `publishing_interval_s`"
+            )
+        if dropped := self._inbox.dropped - self._dropped:
+            losses.append(f"{dropped} values dropped: more came than could be judged")
+        return "; ".join(losses)
+
+    def _report(self, *, ok: bool, detail: str) -> None:
+        if (ok, detail) != self._said:
+            self._said = (ok, detail)
+            self._intake.report(
+                Status(subject=f"source.{self._plan.source}", ok=ok, detail=detail, at=self._plan.clock.now())
+            )
+
+
+def _news(value: ua.DataValue, last: ua.DataValue | None, deadband: float, *, on_time: bool) -> bool:
+    """Whether a value should have been reported after `last`."""
+    if last is None or value.StatusCode != last.StatusCode:
+        return True
+    if on_time and value.SourceTimestamp != last.SourceTimestamp:
+        return True
+    new, old = (None if v.Value is None else v.Value.Value for v in (value, last))
+    if isinstance(new, int | float) and isinstance(old, int | float):
+        return abs(new - old) > deadband
+    return bool(new != old)
+
+
+def _named(names: Iterable[str]) -> str:
+    listed = list(names)
+    return "; ".join(listed[:NAMES]) + (f"; and {len(listed) - NAMES} more" if len(listed) > NAMES else "")
+
+
+def _retry_s() -> float:
+    return RETRY_S * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
