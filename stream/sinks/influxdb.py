@@ -4,6 +4,10 @@ The v2 API (InfluxDB 2, 3 and 1.8+) through influxdb-client in its synchronous m
 answers mean: 204 stored; 400 and 422 something in the batch is wrong, and it is halved until the bad points are alone (the
 good ones of a partial write are stored already, and writing them again changes nothing); 413 too large, halved; everything
 else (401, 403 and 404 included: a token is rotated, a bucket is made) may be better later.
+
+Where nothing at all of a write was taken, it may be the request that is wrong (no organisation, a proxy in between) and not
+the points. Then one plain point, `givre_probe` at the server's own time, decides: only a server that takes that one has
+refused the others.
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ import asyncio
 import base64
 import gzip
 import json
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
-from influxdb_client import InfluxDBClient, WritePrecision
+from influxdb_client import InfluxDBClient, Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
@@ -32,14 +38,17 @@ if TYPE_CHECKING:
 __all__ = ["InfluxSink"]
 
 TIMEOUT_S = 8.0
+_STORED = 204
 _BAD_POINTS = (400, 422)
 _TOO_LARGE = 413
 _REASONS = {
     401: "the login was refused: check the token (or user name and password)",
     403: "the login may not write there: give it write access to the bucket",
     404: "the bucket (or database) was not found: make it, or correct its name",
-    429: "asked to wait",
+    429: "it asked to wait",
+    0: "the connection is not secure",  # the client's word for an error of TLS
 }
+_ALL_TOO_OLD = re.compile(r"points beyond retention policy dropped=(\d+)")
 _WORDS = 300
 
 
@@ -51,6 +60,15 @@ class _Answer(Exception):  # noqa: N818 - an answer of the server, good or bad f
         self.status = status
         self.words = words
         self.retry_after_s = retry_after_s
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The lines of some records, and how many of these the server took and refused."""
+
+    pieces: list[tuple[int, list[str]]]
+    taken: int = 0
+    refused: list[Refused] = field(default_factory=list)
 
 
 class InfluxSink:
@@ -74,17 +92,17 @@ class InfluxSink:
     ) -> None:
         self.name = name
         self._site = site
-        self._url = url.rstrip("/")
-        self._where = f"InfluxDB at {self._url}, {'bucket' if version == 2 else 'database'} {bucket}"
+        self._closed = False
+        self._canary = Point("givre_probe").tag("site", site).field("ok", 1).to_line_protocol()
+        url = url.rstrip("/")
+        self._where = f"InfluxDB at {_without_login(url)}, {'bucket' if version == 2 else 'database'} {bucket}"
         self._transport: _V1 | _V2 = (
-            _V2(self._url, bucket, org, token, timeout_s)
-            if version == 2
-            else _V1(self._url, bucket, username, password, timeout_s)
+            _V2(url, bucket, org, token, timeout_s) if version == 2 else _V1(url, bucket, username, password, timeout_s)
         )
 
     async def write(self, records: Sequence[Record]) -> list[Refused]:
         """Writes all records, and returns those that the server will never take."""
-        return await asyncio.to_thread(self._write, records)
+        return await asyncio.to_thread(self._write, records) if records else []
 
     async def probe(self) -> list[str]:
         """One write of nothing: the server, the login and the bucket are tried, and nothing is stored."""
@@ -93,27 +111,57 @@ class InfluxSink:
         except SinkUnavailableError as error:
             return [str(error)]
         except _Answer as answer:
-            return [] if answer.status in _BAD_POINTS else [f"{self._where}: {answer.words}"]
+            # InfluxDB 2 checks all the rest before it finds that nothing was sent.
+            nothing_else = answer.status in _BAD_POINTS and "org" not in answer.words.casefold()
+            return [] if nothing_else else [f"{self._where}: {answer.words} ({answer.status})"]
         return []
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; a write that is under way ends with its next answer."""
+        self._closed = True
         await asyncio.to_thread(self._transport.close)
 
     def _write(self, records: Sequence[Record]) -> list[Refused]:
-        refused: list[Refused] = []
-        batches = [[(i, "\n".join(lines(record, self._site))) for i, record in enumerate(records)]]
-        while batches:
-            batch = batches.pop()
+        batch = _Batch([])
+        for i, record in enumerate(records):
             try:
-                self._send("\n".join(text for _, text in batch))
-            except _Answer as answer:
-                if len(batch) == 1:
-                    refused.append(Refused(index=batch[0][0], reason=f"{answer.status}: {answer.words}"))
+                batch.pieces.append((i, lines(record, self._site)))
+            except (ValueError, TypeError, IndexError, OverflowError) as error:
+                batch.refused.append(Refused(index=i, reason=f"no point can be made of it: {error!r:.200}"))
+        if batch.pieces:
+            self._divide(batch)
+        return sorted(batch.refused, key=lambda one: one.index)
+
+    def _divide(self, batch: _Batch) -> None:
+        """Sends all of it, halving what is answered with an error until the bad records are alone."""
+        answer: _Answer | None = None
+        rest = [batch.pieces]
+        while rest:
+            if self._closed:
+                raise SinkUnavailableError(f"{self._where}: closed")
+            pieces = rest.pop()
+            count = sum(len(texts) for _, texts in pieces)
+            try:
+                self._send("\n".join(text for _, texts in pieces for text in texts))
+                batch.taken += len(pieces)
+            except _Answer as error:
+                answer = error
+                too_old = _ALL_TOO_OLD.search(answer.words)
+                if len(pieces) == 1 or (too_old and int(too_old[1]) == count):
+                    reason = f"{answer.status}: {answer.words}"
+                    batch.refused += [Refused(index=i, reason=reason) for i, _ in pieces]
                 else:
-                    half = len(batch) // 2
-                    batches += [batch[half:], batch[:half]]
-        return sorted(refused, key=lambda one: one.index)
+                    half = len(pieces) // 2
+                    rest += [pieces[half:], pieces[:half]]
+        if answer is not None and not batch.taken:
+            self._try_canary(answer)
+
+    def _try_canary(self, refusal: _Answer) -> None:
+        try:
+            self._send(self._canary)
+        except _Answer:
+            said = f"{self._where}: it refuses whatever is written ({refusal.status}): {refusal.words}"
+            raise SinkUnavailableError(said) from None
 
     def _send(self, body: str) -> None:
         """Sends one batch; raises `_Answer` for what is wrong with it, SinkUnavailableError for what may pass."""
@@ -122,10 +170,10 @@ class InfluxSink:
         except _Answer as answer:
             if answer.status in (*_BAD_POINTS, _TOO_LARGE):
                 raise
-            reason = _REASONS.get(answer.status, "answered")
+            reason = _REASONS.get(answer.status, "it answered")
             said = f"{self._where}: {reason} ({answer.status}): {answer.words}"
             raise SinkUnavailableError(said, retry_after_s=answer.retry_after_s) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # The client's own text may hold headers; the kind of error says enough.
             cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
             raise SinkUnavailableError(f"{self._where}: no answer ({type(cause).__name__})") from None
@@ -149,6 +197,10 @@ class _V2:
         except ApiException as error:
             header = {k.lower(): v for k, v in dict(error.headers or {}).items()}
             raise _Answer(error.status or 0, _words(error.body or error.reason), _retry_after(header)) from None
+        # The client is content with every 2xx, a login page's 200 included.
+        answer = self._client.api_client.last_response
+        if answer.status != _STORED:
+            raise _Answer(answer.status, _words(answer.data), None)
 
     def close(self) -> None:
         self._api.close()
@@ -168,12 +220,17 @@ class _V1:
 
     def post(self, body: str) -> None:
         answer = self._pool.request("POST", self._url, body=gzip.compress(body.encode(), 1), headers=self._headers)
-        if answer.status // 100 != 2:
+        if answer.status != _STORED:
             header = {k.lower(): v for k, v in answer.headers.items()}
             raise _Answer(answer.status, _words(answer.data), _retry_after(header))
 
     def close(self) -> None:
         self._pool.clear()
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _words(body: bytes | str | None) -> str:

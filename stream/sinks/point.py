@@ -22,6 +22,9 @@ __all__ = ["LEADS", "lines"]
 LEADS = (1, 2, 3, 6, 12, 24, 48, 96)
 """Steps ahead that are stored, and the last one: a label must have few values."""
 
+MOST_TEXT = 4096
+"""Characters of a text field; what a server takes of one differs."""
+
 _QUALITY = {Quality.GOOD: 0, Quality.UNCERTAIN: 1, Quality.BAD: 2}
 _QUANTILES = tuple(f"q{round(level * 100):02d}" for level in LEVELS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,7 +39,7 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901 - one case per 
             if record.value is not None:
                 point.field("value", float(record.value))
             if record.reason:
-                point.field("reason", record.reason)
+                point.field("reason", record.reason[:MOST_TEXT])
             return [_line(point)]
         case Forecast():
             leads = [lead for lead in LEADS if lead < record.horizon] + [record.horizon]
@@ -56,13 +59,13 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901 - one case per 
                 _point("alarm", site, record.tag, record.at).tag("rule", record.rule).tag("priority", record.priority)
             )
             point.field("state", str(record.state)).field("active", int(record.state.active))
-            point.field("sequence", record.sequence).field("text", record.text)
+            point.field("sequence", record.sequence).field("text", record.text[:MOST_TEXT])
             if record.verdict is not None:
                 point.field("score", _finite(record.verdict.score))
             return [_line(point)]
         case Status():
             point = Point("givre_status").tag("site", site).tag("subject", record.subject)
-            point.field("ok", int(record.ok)).field("detail", record.detail)
+            point.field("ok", int(record.ok)).field("detail", record.detail[:MOST_TEXT])
             return [_line(point.time(_micros(record.at), WritePrecision.US))]
 
 

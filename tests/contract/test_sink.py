@@ -9,13 +9,14 @@ import asyncio
 import json
 import signal
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import aiomqtt
 import pytest
 
-from detectors.records import AlarmState, Alert, Priority, Status
+from detectors.records import LEVELS, AlarmState, Alert, Forecast, Priority, Sample, Status, Verdict
+from stream.sinks.influxdb import InfluxSink
 from stream.sinks.mqtt import MqttSink
 from stream.sinks.sink import SinkUnavailableError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from detectors.records import Record
     from stream.sinks.sink import Sink
 
-SINKS = ["mqtt"]
+SINKS = ["mqtt", "influxdb_1", "influxdb_2"]
 AT = datetime(2026, 11, 23, 5, 13, 20, tzinfo=UTC)
 
 
@@ -91,6 +92,47 @@ class MqttRig:
         return held
 
 
+class InfluxRig:
+    """One server, over /write, or over the API of InfluxDB 2 before it."""
+
+    def __init__(self, sink: InfluxSink, influxd, shim=None) -> None:
+        self.sink = sink
+        self._influxd = influxd
+        self._shim = shim
+        self.freeze = lambda: influxd.send(signal.SIGSTOP)
+        self.thaw = lambda: influxd.send(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._shim is not None:
+            self._shim.stop()
+        self._influxd.stop()
+
+    def start(self) -> None:
+        self._influxd.start()
+        if self._shim is not None:
+            self._shim.start()
+
+    def good(self, count: int) -> Sequence[Record]:
+        row = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+        assert len(row) == len(LEVELS)
+        others = [
+            Forecast(tag="x/t", forecaster="f", made_at=AT, period_s=10, quantiles=(row,) * 12),
+            Verdict(tag="x/t", rule="breach", at=AT, score=0.5, probability=0.25, lead_s=30),
+            _alert("x/t", 1),
+            Status(subject="plc", ok=True, detail="connected", at=AT),
+        ]
+        moments = [AT + timedelta(seconds=i) for i in range(count - len(others))]
+        return [*(Sample(tag="x/t", value=5.25, source_at=at, arrived_at=at) for at in moments), *others]
+
+    def bad(self) -> Record:
+        at = datetime(2300, 1, 1, tzinfo=UTC)  # InfluxDB's time ends in 2262
+        return Sample(tag="x/t", value=1.0, source_at=at, arrived_at=at)
+
+    async def stored(self) -> object:
+        rows = await asyncio.to_thread(self._influxd.ask, "SELECT * FROM /.*/ GROUP BY *")
+        return sorted(rows, key=repr)
+
+
 def _alert(tag: str, sequence: int) -> Alert:
     return Alert(
         tag=tag,
@@ -108,6 +150,26 @@ def _alert(tag: str, sequence: int) -> Alert:
 @pytest.fixture
 def mqtt_rig(mosquitto) -> Rig:
     return MqttRig(mosquitto)
+
+
+@pytest.fixture
+def influxdb_1_rig(influxd) -> Rig:
+    return InfluxRig(InfluxSink(name="store", site="demo", version=1, url=influxd.url, bucket="givre"), influxd)
+
+
+@pytest.fixture
+def influxdb_2_rig(influxd, v2_shim) -> Rig:
+    sink = InfluxSink(
+        name="store",
+        site="demo",
+        version=2,
+        url=v2_shim.url,
+        bucket="givre",
+        org=v2_shim.org,
+        token=v2_shim.token,
+        timeout_s=2,
+    )
+    return InfluxRig(sink, influxd, v2_shim)
 
 
 @pytest.fixture(params=SINKS)
