@@ -41,6 +41,8 @@ CONNECT_S = 15.0
 """A connection must stand within this, whatever asyncua is still waiting for."""
 PROBE_S = 5.0
 CLOSE_S = 1.5
+STOOD_S = 5.0
+"""A connection that stood so long was a good one, and the next is tried at once where the server is known to be up."""
 DEFAULT_PORT = 4840
 CANNOT_BE_HAD = {
     "BadAttributeIdInvalid",
@@ -81,7 +83,7 @@ class OpcuaSource:
         self._name = name
         self._plan = Plan(
             source=name,
-            endpoint=endpoint,
+            endpoint=_with_port(endpoint),
             namespace=namespace,
             tags=tuple(tags),
             publishing_s=publishing_interval_s / clock.speed,
@@ -126,6 +128,8 @@ class OpcuaSource:
             except Exception as error:  # noqa: BLE001 - whatever a server's nonsense makes of asyncua must not end the source
                 detail = self._explain(error)
                 intake.report(Status(subject=f"source.{self._name}", ok=False, detail=detail, at=clock.now()))
+                if isinstance(error, Lost) and error.at_once and loop.time() - began > STOOD_S:
+                    continue
             await asyncio.sleep(backoff.next_s(loop.time() - began))
 
     async def _examine(self, client: Client) -> list[str]:
@@ -157,7 +161,7 @@ class OpcuaSource:
     @contextlib.asynccontextmanager
     async def _connected(self, within_s: float) -> AsyncIterator[Client]:
         # A client per connection: one that is used again may wait for ever in connect.
-        client = Client(self._endpoint(), timeout=min(REQUEST_S, within_s), watchdog_intervall=5.0)
+        client = Client(self._plan.endpoint, timeout=min(REQUEST_S, within_s), watchdog_intervall=5.0)
         client.name = client.description = f"Givre {self._name}"
         client.application_uri = f"urn:givre:{self._name}"
         try:
@@ -175,11 +179,6 @@ class OpcuaSource:
                 async with asyncio.timeout(CLOSE_S):
                     await client.disconnect()
             client.disconnect_socket()
-
-    def _endpoint(self) -> str:
-        scheme, _, rest = self._plan.endpoint.partition("://")
-        host, slash, path = rest.partition("/")
-        return f"{scheme}://{host if ':' in host.rpartition(']')[2] else f'{host}:{DEFAULT_PORT}'}{slash}{path}"
 
     def _explain(self, error: BaseException) -> str:
         """What happened, and what to do."""
@@ -208,3 +207,10 @@ class OpcuaSource:
     @staticmethod
     def _ours(security: UaSecurity) -> str:
         return f"it may not trust our certificate {thumbprint_of(security.certificate)}: accept it there"
+
+
+def _with_port(endpoint: str) -> str:
+    scheme, _, rest = endpoint.partition("://")
+    host, slash, path = rest.partition("/")
+    port = "" if ":" in host.rpartition("]")[2] else f":{DEFAULT_PORT}"
+    return f"{scheme}://{host}{port}{slash}{path}"

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from asyncua import ua
+from asyncua import Client, ua
 from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
 from asyncua.observer import Observer, SubscriptionEvent
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from asyncua import Client
     from asyncua.common.subscription import SubEvent, Subscription
 
     from stream.clock import Clock
@@ -41,6 +40,8 @@ CHECK_S = 2.0
 """How often the server is asked whether it is still the one that we subscribed at (machine seconds)."""
 AWAY_S = 60.0
 """A session that cannot be asked for so long is given up. Until then the server may still hold what it could not send."""
+GRACE_S = 5.0
+"""For so long may asyncua's own reconnection fail at a server that answers others; it has been seen to hang."""
 RETRY_S = 30.0
 """How often tags that cannot be had are tried again, give or take a quarter."""
 COMPLAIN_S = 60.0
@@ -55,7 +56,14 @@ NAMES = 20
 
 
 class Lost(Exception):  # noqa: N818 - a state of the connection, not an error of a caller
-    """The connection is no use any more: the text says why."""
+    """The connection is no use any more: the text says why.
+
+    `at_once` where the server is known to be up: there is nothing to wait for.
+    """
+
+    def __init__(self, reason: str, *, at_once: bool = False) -> None:
+        super().__init__(reason)
+        self.at_once = at_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +122,7 @@ class Session:
         self._heard = self._loop.time()
         self._differs_since: float | None = None
         self._away = ""
+        self._up_since: float | None = None
         self._overflows: Counter[str] = Counter()
         self._dropped = inbox.dropped
         self._complained = -COMPLAIN_S
@@ -169,7 +178,8 @@ class Session:
 
     async def _renewed(self) -> None:
         await self._renewal.happened.wait()
-        raise Lost(f"{self._plan.endpoint} has forgotten our subscription: connecting anew, nodes are looked up again")
+        endpoint = self._plan.endpoint
+        raise Lost(f"{endpoint} has forgotten our subscription: looking its nodes up again", at_once=True)
 
     # What is asked for
 
@@ -249,20 +259,36 @@ class Session:
                     retry_at = self._loop.time() + _retry_s()
                     async with asyncio.timeout(2 * REQUEST_S):
                         await self._subscribe(subscription, list(self._missing))
-                answered = self._loop.time()
-                self._away = ""
+                answered, self._up_since, self._away = self._loop.time(), None, ""
             except (ua.UaError, OSError, TimeoutError) as error:
+                self._away = self._away or f"{self._plan.endpoint} does not answer ({why(error)}): reconnecting"
+                self._say()
+                await self._check_others()
                 if self._loop.time() - answered > AWAY_S:
                     raise Lost(f"{self._plan.endpoint} has not answered for {AWAY_S:g} s: connecting anew") from None
-                self._away = self._away or f"{self._plan.endpoint} does not answer ({why(error)}): reconnecting"
             self._say()
 
     async def _check_server(self) -> None:
         started = await self._start_time()
         if started and self._started and abs((started - self._started).total_seconds()) > SAME_START_S:
-            raise Lost(f"{self._plan.endpoint} has started anew: looking its nodes up again")
+            raise Lost(f"{self._plan.endpoint} has started anew: looking its nodes up again", at_once=True)
         if await index_of(self._client, self._plan.namespace) != self._index:
-            raise Lost(f"the namespaces of {self._plan.endpoint} have moved: looking its nodes up again")
+            raise Lost(f"the namespaces of {self._plan.endpoint} have moved: looking its nodes up again", at_once=True)
+
+    async def _check_others(self) -> None:
+        """We are cut off: are others, too? Then what the server keeps for us is worth waiting for."""
+        other = Client(self._plan.endpoint, timeout=CHECK_S)
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await other.connect_and_get_server_endpoints()
+        except (ua.UaError, OSError, TimeoutError):
+            self._up_since = None
+            return
+        finally:
+            other.disconnect_socket()
+        self._up_since = self._up_since or self._loop.time()
+        if self._loop.time() - self._up_since > GRACE_S:
+            raise Lost(f"{self._plan.endpoint} is up, but our session there is not: connecting anew", at_once=True)
 
     async def _check_silence(self) -> None:
         """Nothing has come for long: has nothing changed, or are we not told?"""

@@ -1,6 +1,6 @@
 """A small real OPC UA server for tests: `python opcua_server.py --port PORT [options]`, told what to do on its standard input.
 
-Nodes ``s=x/a``, ``s=x/b`` ... in the namespace ``urn:plant``, and ``s=count``, which counts tenths of a second from `--epoch` on: a
+Nodes ``s=x/a`` ... in the namespace ``urn:plant``, and ``s=count``, which counts tenths of a second from `--epoch` on: a
 hole in the integers is a lost sample. It prints ``ready`` once it listens; each line of JSON on its input is done and answered
 with a line of JSON: ``{"write": "x/a", "value": 1.5, "type": "Double", "status": "Good", "source": ISO or null, "server": ...}``,
 ``{"add": NODE}``, ``{"delete": NODE}``, ``{"writes": 0}`` (how many write and call requests clients have made).
@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from asyncua import Server, ua
+from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.truststore import TrustStore
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
 from asyncua.server.monitored_item_service import MonitoredItemService
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.server.user_managers import UserManager
-from asyncua.crypto.permission_rules import User, UserRole
 
 NAMESPACE = "urn:plant"
 POLICIES = {
@@ -159,7 +159,7 @@ async def main(options: argparse.Namespace) -> None:
         while line := await orders.readline():
             try:
                 answer = await plant.obey(json.loads(line))
-            except Exception as error:  # noqa: BLE001 - told to the test
+            except Exception as error:
                 answer = {"ok": False, "error": repr(error)}
             print(json.dumps(answer), flush=True)
         if counting is not None:
