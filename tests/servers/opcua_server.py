@@ -3,7 +3,8 @@
 Nodes ``s=x/a`` ... in the namespace ``urn:plant``, and ``s=count``, which counts tenths of a second from `--epoch` on: a
 hole in the integers is a lost sample. It prints ``ready`` once it listens; each line of JSON on its input is done and answered
 with a line of JSON: ``{"write": "x/a", "value": 1.5, "type": "Double", "status": "Good", "source": ISO or null, "server": ...}``,
-``{"add": NODE}``, ``{"delete": NODE}``, ``{"writes": 0}`` (how many write and call requests clients have made).
+``{"add": NODE}``, ``{"delete": NODE}``, ``{"forget": true}`` (drops what clients subscribed, and tells nobody). Each answer says
+how many write and call requests clients have made.
 """
 
 from __future__ import annotations
@@ -130,6 +131,9 @@ class PlantServer:
             await self.add(order["add"])
         elif "delete" in order:
             await self.server.delete_nodes([self.server.get_node(ua.NodeId(order["delete"], self.index))])
+        elif "forget" in order:
+            for subscription in self.server.iserver.subscription_service.subscriptions.values():
+                subscription.monitored_item_srv.delete_all_monitored_items()
         return {"ok": True, "writes": self.forbidden}
 
 

@@ -1,0 +1,91 @@
+"""What waits between the subscription and a full pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import UTC, datetime
+
+import pytest
+from asyncua import ua
+
+from stream.sources import opcua_inbox
+from stream.sources.opcua_inbox import Inbox
+
+ARRIVED = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def put(inbox: Inbox, *values: float) -> None:
+    for value in values:
+        inbox.put("x/a", ua.DataValue(ua.Variant(value, ua.VariantType.Double)), ARRIVED)
+
+
+@contextlib.asynccontextmanager
+async def handing_over(inbox: Inbox):
+    task = asyncio.create_task(inbox.hand_over())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_burst_is_one_delivery_in_order(intake):
+    bursts = []
+    deliver = intake.deliver
+
+    async def recorded(samples, accepted=None):
+        bursts.append(len(samples))
+        await deliver(samples, accepted)
+
+    intake.deliver = recorded
+    inbox = Inbox("plc", intake)
+    async with handing_over(inbox):
+        put(inbox, 1.0, 2.0, 3.0)
+        await intake.until(lambda: len(intake.samples) == 3)
+        put(inbox, 4.0)
+        await intake.until(lambda: len(intake.samples) == 4)
+    assert intake.values == [1.0, 2.0, 3.0, 4.0]
+    assert bursts == [3, 1]
+
+
+async def test_nothing_is_lost_while_the_pipeline_is_full(intake):
+    full = asyncio.Event()
+    deliver = intake.deliver
+
+    async def slow(samples, accepted=None):
+        await full.wait()
+        await deliver(samples, accepted)
+
+    intake.deliver = slow
+    inbox = Inbox("plc", intake)
+    expected = [float(n) for n in range(2 * opcua_inbox.BATCH + 7)]
+    async with handing_over(inbox):
+        for value in expected:
+            put(inbox, value)
+            await asyncio.sleep(0)
+        assert intake.samples == []
+        full.set()
+        await intake.until(lambda: len(intake.samples) == len(expected))
+    assert intake.values == expected
+    assert inbox.dropped == 0
+
+
+async def test_beyond_its_room_the_oldest_go_and_are_counted(intake, monkeypatch):
+    monkeypatch.setattr(opcua_inbox, "LIMIT", 3)
+    inbox = Inbox("plc", intake)
+    put(inbox, 1.0, 2.0, 3.0, 4.0, 5.0)
+    assert inbox.dropped == 2
+    async with handing_over(inbox):
+        await intake.until(lambda: len(intake.samples) == 3)
+    assert intake.values == [3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize(("raw", "reason"), [(float("nan"), "not_finite"), ("5.0", "not_a_number")])
+async def test_what_is_no_number_is_rejected_with_tag_and_reason(intake, raw, reason):
+    inbox = Inbox("plc", intake)
+    inbox.put("x/a", ua.DataValue(ua.Variant(raw)), ARRIVED)
+    put(inbox, 1.0)
+    async with handing_over(inbox):
+        await intake.until(lambda: intake.samples)
+    assert intake.values == [1.0]
+    (rejection,) = intake.rejections
+    assert (rejection.source, rejection.tag, rejection.reason, rejection.at) == ("plc", "x/a", reason, ARRIVED)
