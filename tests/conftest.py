@@ -242,9 +242,11 @@ class Influxd:
 
     def ask(self, text: str, **login: str) -> list[dict[str, Any]]:
         """The rows that answer, each with its labels, times in Unix microseconds; a refused statement fails the test."""
-        data = urllib.parse.urlencode({"db": "givre", "q": text, "epoch": "u", **login}).encode()
+        data = urllib.parse.urlencode({"db": "givre", "q": text, "epoch": "u"}).encode()
         try:
-            with urllib.request.urlopen(f"{self.url}/query", data, timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"{self.url}/query?{urllib.parse.urlencode(login)}", data, timeout=10
+            ) as answer:
                 results = json.load(answer)["results"]
         except urllib.error.HTTPError as error:
             pytest.fail(f"{error.code}: {error.read().decode()}\n{text}")
