@@ -1,46 +1,54 @@
 """Will this configuration work? Everything that can be told without starting the service, and without torch.
 
 A *problem* means that the service would not do what the file says; a *warning* that it would, and that it is probably not what
-was meant. With `connect` every endpoint is tried as well, and each tag that cannot be had is named.
+was meant; a *note* says what will be done. With `connect` every endpoint is tried as well, each tag that cannot be had is
+named, and the checksum of the model is computed. Exit codes of `givre check`: 0 no problem, whatever the warnings; 1 at least
+one; 2 the command line itself is wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections import defaultdict
+import shutil
+import stat
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from config.doubt import doubts
 from config.errors import ConfigError
 from config.load import load
-from config.schema import OpcuaSource, Settings, resolve
+from config.schema import InfluxSink, OpcuaSource, resolve
 from config.secret import reveal
 from detectors.language.error import ModelError
-from detectors.language.plan import plan_memory, read_shape
+from stream.model_folder import check_sha256, examine_folder, examine_gguf, plan_of
 from stream.weights import cached_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from rich.console import Console
 
     from config.load import Loaded
-    from config.schema import Tag
+    from config.schema import Model
     from stream.sinks.sink import Sink
     from stream.sources.source import Source
 
 __all__ = ["Report", "check"]
 
 PROBE_LIMIT_S = 20.0
+CLOSE_LIMIT_S = 5.0
+MIB = 2**20
 
 
 @dataclass(kw_only=True)
 class Report:
-    """What was found; `notes` say what will be done."""
+    """What was found."""
 
     path: str
     connected: bool
@@ -52,6 +60,11 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is wrong; warnings do not count."""
         return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing is wrong, else 1."""
+        return 0 if self.ok else 1
 
     def as_dict(self) -> dict[str, Any]:
         """For a program."""
@@ -70,40 +83,53 @@ class Report:
         ):
             for line in lines:
                 console.print(Text.assemble((f"{word:>8}  ", style), line), soft_wrap=True)
-        verdict = Text("ok", style="bold green") if self.ok else Text(f"{len(self.problems)} to mend", style="bold red")
-        console.print(Text.assemble(f"{self.path}: ", verdict), soft_wrap=True)
+        counted = [
+            f"{len(lines)} {word}{'s' * (len(lines) > 1)}"
+            for word, lines in (("problem", self.problems), ("warning", self.warnings))
+            if lines
+        ]
+        verdict = ", ".join(counted if self.problems else ["ok", *counted])
+        style = "bold green" if self.ok else "bold red"
+        console.print(Text.assemble(f"{self.path}: ", (verdict, style)), soft_wrap=True)
 
 
 def check(path: Path, *, connect: bool) -> Report:
     """Checks a configuration file; nothing is started, and nothing is written."""
-    report = Report(path=str(path), connected=connect)
+    report = Report(path=str(path), connected=False)
     try:
         loaded = load(path)
     except ConfigError as error:
-        report.problems += [str(problem) for problem in error.problems]
+        report.problems += map(str, error.problems)
         return report
-    tags = loaded.settings.tags()
-    report.notes.append(
-        f"site {loaded.settings.site}: {len(tags)} tags of {len(loaded.settings.assets)} assets, "
-        f"{len(loaded.settings.sources)} sources, {len(loaded.settings.sinks)} sinks"
+    settings = loaded.settings
+    counts = (
+        (settings.tags(), "tag"),
+        (settings.assets, "asset"),
+        (settings.sources, "source"),
+        (settings.sinks, "sink"),
     )
+    counted = ", ".join(f"{len(things)} {word}{'s' * (len(things) != 1)}" for things, word in counts)
+    report.notes.append(f"site {settings.site}: {counted}")
     report.problems += _secrets(loaded)
-    report.problems += _files(loaded)
-    report.problems += _state(loaded)
-    report.warnings += _sense(loaded.settings)
-    _model(loaded, report)
-    if connect and report.ok:
+    _files(loaded, report)
+    can_connect = report.ok
+    _state(loaded, report)
+    report.warnings += (str(loaded.problem(*key, expected=text)) for key, text in doubts(settings))
+    if settings.model is None:
+        report.notes.append("no language model: forecasts by persistence")
+    else:
+        _model(settings.model, loaded, report, compute=connect)
+    if connect and can_connect:
+        report.connected = True
         report.problems += asyncio.run(_connect(loaded))
+    elif connect:
+        report.notes.append("no endpoint was tried: secrets and certificates come first")
     return report
 
 
 def _secrets(loaded: Loaded) -> Iterator[str]:
-    parts: list[tuple[str, Mapping[str, object]]] = [
-        ("sources", loaded.settings.sources),
-        ("sinks", loaded.settings.sinks),
-    ]
-    for section, named in parts:
-        for name, part in named.items():
+    for section, parts in (("sources", loaded.settings.sources), ("sinks", loaded.settings.sinks)):
+        for name, part in parts.items():
             for key in ("password", "token"):
                 try:
                     reveal(getattr(part, key, None), loaded, section, name, key)
@@ -111,125 +137,121 @@ def _secrets(loaded: Loaded) -> Iterator[str]:
                     yield str(error)
 
 
-def _files(loaded: Loaded) -> Iterator[str]:
-    """Certificates and keys that are named must be there."""
-    named: list[tuple[str, str | None]] = []
-    for section, group in (("sources", loaded.settings.sources), ("sinks", loaded.settings.sinks)):
-        for name, part in group.items():
-            security = getattr(part, "security", None)
-            tls = getattr(part, "tls", None)
-            for holder, keys in (
-                (security, ("certificate", "private_key", "trust")),
-                (tls, ("ca", "certificate", "private_key")),
-            ):
-                where = f"{section}.{name}.{'security' if holder is security else 'tls'}"
-                named += [(f"{where}.{key}", getattr(holder, key)) for key in keys if holder is not None]
-    for key, text in named:
-        if text is None:
-            continue
-        path = resolve(text, loaded.folder)
-        line = loaded.line(*key.split("."))
-        if not path.exists():
-            kind = "folder" if key.endswith("trust") else "file"
-            yield f"{loaded.path}:{line}: {key}: expected a {kind} at {path}, found nothing"
-        elif key.endswith("trust") and not any(path.iterdir()):
-            expected = f"expected trusted certificates in {path}"
-            yield f"{loaded.path}:{line}: {key}: {expected}, found none: every server would be refused"
+def _files(loaded: Loaded, report: Report) -> None:
+    """Certificates and keys that are named must be there, and keys for their owner alone."""
+    for key, text in _named(loaded):
+        path, folder = resolve(text, loaded.folder), key[-1] == "trust"
+        kind, found = "folder" if folder else "file", ""
+        try:
+            status = path.stat()
+            if folder and not any(path.iterdir()):
+                found = "none in it: every server would be refused"
+            elif not folder and not stat.S_ISREG(status.st_mode):
+                found = "no file"
+            elif not folder:
+                path.open("rb").close()
+        except OSError as error:
+            found = error.strerror or str(error)
+        if found:
+            expected = f"expected a {kind} of certificates at {path}" if folder else f"expected a {kind} at {path}"
+            report.problems.append(str(loaded.problem(*key, expected=expected, found=found)))
+        elif key[-1] == "private_key" and stat.S_IMODE(status.st_mode) & 0o077:
+            expected = f"expected {path} to be readable by its owner alone"
+            said = loaded.problem(*key, expected=expected, found=f"mode {stat.S_IMODE(status.st_mode):04o}")
+            report.warnings.append(str(said))
 
 
-def _state(loaded: Loaded) -> Iterator[str]:
+def _named(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every file and folder of a certificate that the configuration names, under its key."""
+    for section, parts in (("sources", loaded.settings.sources), ("sinks", loaded.settings.sinks)):
+        for name, part in parts.items():
+            if isinstance(part, InfluxSink):
+                continue
+            inner = "security" if isinstance(part, OpcuaSource) else "tls"
+            holder = getattr(part, inner)
+            for key in ("ca", "certificate", "private_key", "trust"):
+                if (text := getattr(holder, key, None)) is not None:
+                    yield (section, name, inner, key), text
+
+
+def _state(loaded: Loaded, report: Report) -> None:
     from stream.assemble import state_folder
 
     folder = state_folder(loaded)
-    at = next(p for p in (folder, *folder.parents) if p.exists())
+    at = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
     if not at.is_dir() or not os.access(at, os.W_OK | os.X_OK):
-        yield f"state folder {folder}: expected one that can be written, found {at} that cannot"
-
-
-def _sense(settings: Settings) -> Iterator[str]:
-    """What is legal and still hardly meant."""
-    used: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, tag in settings.tags().items():
-        place = tag.source.node or f"{tag.source.topic} {tag.source.value or ''}".strip()
-        used[tag.source.name, place].append(name)
-        yield from (f"tag {name}: {warning}" for warning in _sense_of(tag, settings))
-    for (source_name, place), names in used.items():
-        if len(names) > 1:
-            yield f"source {source_name}: {place} is followed by several tags: {', '.join(names)}"
-    for name in sorted(set(settings.sources) - {tag.source.name for tag in settings.tags().values()}):
-        yield f"source {name}: no tag follows it, it is not connected"
-    if not settings.sinks:
-        yield "no sinks: alarms and points stay in the journal (givre history, givre alarms list)"
-
-
-def _sense_of(tag: Tag, settings: Settings) -> Iterator[str]:
-    band, physical, deadband = tag.tolerance, tag.physical, tag.source.deadband
-    if band is not None and physical is not None:
-        low, high = band.setpoint - band.tolerance, band.setpoint + band.tolerance
-        if low < physical.low or high > physical.high:
-            reach = f"{physical.low:g} to {physical.high:g}"
-            yield f"the band {low:g} to {high:g} reaches beyond the physical range {reach}"
-    if band is not None and deadband >= band.tolerance:
-        smallest = f"the server reports changes of {deadband:g} and more"
-        yield f"{smallest}, the tolerance is {band.tolerance:g}: the band can be left without a report"
-    if settings.lateness_s >= tag.hold_s:
-        held = f"hold_s {tag.hold_s:g}"
-        yield f"lateness_s {settings.lateness_s:g} is not below {held}: when a step closes, its value is stale"
-    source = settings.sources[tag.source.name]
-    if isinstance(source, OpcuaSource) and source.publishing_interval_s > tag.period_s:
-        published = f"the server publishes every {source.publishing_interval_s:g} s"
-        yield f"{published}, the steps are {tag.period_s:g} s: values come late"
-
-
-def _model(loaded: Loaded, report: Report) -> None:
-    model = loaded.settings.model
-    if model is None:
-        report.notes.append("no language model: forecasts by persistence")
+        found = f"{at}, which cannot be written" if at.is_dir() else f"{at}, which is no folder"
+        report.problems.append(f"state folder {folder}: expected one that can be written, found {found}")
         return
-    folder = cached_model() if model.path == "default" else resolve(model.path, loaded.folder)
-    if folder is None:
+    free_mib, wanted_mib = shutil.disk_usage(at).free // MIB, loaded.settings.journal.max_size_mb
+    if free_mib < wanted_mib:
+        report.warnings.append(
+            f"state folder {folder}: the journal may grow to {wanted_mib} MiB, and {free_mib} MiB are free: "
+            "give it room, or set journal.max_size_mb lower"
+        )
+
+
+def _model(model: Model, loaded: Loaded, report: Report, *, compute: bool) -> None:
+    path = cached_model() if model.path == "default" else resolve(model.path, loaded.folder)
+    if find_spec("torch") is None:
+        report.warnings.append(
+            "model: torch is not installed, forecasts would come from persistence: pip install 'givre[model]'"
+        )
+    if model.device == "cuda" and not any(Path("/dev").glob("nvidia[0-9]*")):
+        report.warnings.append(
+            str(loaded.problem("model", "device", expected="expected a GPU", found="no NVIDIA device"))
+        )
+    if path is None:
         report.notes.append("model: the default one is fetched at the first start (93 MB), or by `givre model fetch`")
         return
-    where = f"{loaded.path}:{loaded.line('model', 'path')}: model.path"
-    if folder.is_file():
-        with folder.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                report.problems.append(
-                    f"{where}: expected a folder in Hugging Face layout or a GGUF file, found {folder}, which is neither"
-                )
-            else:
-                report.notes.append(f"model: {folder} is converted at the first start")
-        return
-    if not folder.is_dir():
-        report.problems.append(f"{where}: expected a folder or a .gguf file at {folder}, found nothing")
-        return
+    key = "path"
     try:
-        shape = read_shape(folder)
-        plan = plan_memory(
-            shape,
-            tags=len(loaded.settings.tags()),
-            context=model.context,
-            samples=model.samples,
-            horizon=model.horizon,
-            number_bytes=4,
-        )
+        if path.is_file():
+            examine_gguf(path)
+            report.notes.append(f"model: {path.name}, a GGUF file")
+        else:
+            examine_folder(path)
+        if model.sha256 is not None and compute:
+            key = "sha256"
+            check_sha256(path, model.sha256)
+        elif model.sha256 is not None:
+            report.notes.append("model: its checksum is computed with --connect, and at every start")
+        if path.is_dir():
+            key = "context"
+            sizes = {"context": model.context, "samples": model.samples, "horizon": model.horizon}
+            plan = plan_of(path, tags=len(loaded.settings.tags()), **sizes)
+            report.notes.append(f"model: {path.name}, memory at most (in float32) {plan}")
+            if model.device == "cpu" and plan.total > (free := _memory_free()):
+                report.warnings.append(f"model: {free // MIB} MiB of memory are free now, which may not be enough")
     except ModelError as error:
-        report.problems.append(f"{where}: {error}")
-        return
-    report.notes.append(f"model: {folder.name}, memory at most (in float32) {plan}")
+        report.problems.append(str(loaded.problem("model", key, expected=str(error))))
+
+
+def _memory_free() -> int:
+    """Bytes that can be had without swapping, as the kernel reckons."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 async def _connect(loaded: Loaded) -> list[str]:
     from stream.assemble import build_sinks, build_sources
     from stream.clock import SystemClock
 
+    # What a library logs while it tries is not for this page: each problem is said once, in the words of the probe.
+    logging.disable(logging.CRITICAL)
     clock = SystemClock()
-    sinks = build_sinks(loaded, clock)
-    parts: list[tuple[str, Source | Sink]] = [("source", source) for source in build_sources(loaded, clock)]
-    parts += [("sink", sink) for sink in sinks]
-    answers = await asyncio.gather(*(_probe(part) for _, part in parts))
-    for sink in sinks:
-        await sink.close()
+    try:
+        sources, sinks = build_sources(loaded, clock), build_sinks(loaded, clock)
+        parts: list[tuple[str, Source | Sink]] = [
+            *(("source", source) for source in sources),
+            *(("sink", sink) for sink in sinks),
+        ]
+        answers = await asyncio.gather(*(_probe(part) for _, part in parts))
+        await asyncio.gather(*map(_close, sinks))
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    finally:
+        logging.disable(logging.NOTSET)
     return [
         f"{kind} {part.name}: {line}" for (kind, part), answer in zip(parts, answers, strict=True) for line in answer
     ]
@@ -241,3 +263,13 @@ async def _probe(part: Source | Sink) -> list[str]:
             return await part.probe()
     except TimeoutError:
         return [f"no answer within {PROBE_LIMIT_S:g} s"]
+    except Exception as error:  # noqa: BLE001 - one endpoint that breaks its library must not hide the others
+        return [f"{type(error).__name__}: {error}"]
+
+
+async def _close(sink: Sink) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_LIMIT_S):
+            await sink.close()
+    except TimeoutError:
+        return
