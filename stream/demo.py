@@ -98,11 +98,14 @@ async def run_demo(
         try:
             pipeline = build_pipeline(loaded, journal=journal, clock=clock)
             run = asyncio.create_task(serve(pipeline), name="service")
-            await _watch(run, pipeline, plant, console, loaded, clock, seconds)
-            cut = clock.now()
-            await asyncio.wait([run], timeout=SETTLE_S)
-            pipeline.stop()
-            await run
+            try:
+                await _watch(run, pipeline, plant, console, loaded, clock, seconds)
+                cut = clock.now()
+                await asyncio.wait([run], timeout=SETTLE_S)
+            finally:
+                # Whatever ended the watch: what was delivered is judged and saved before the journal is closed.
+                pipeline.stop()
+                await run
             return report(
                 pipeline=pipeline,
                 received=journal.samples(clock.origin),
