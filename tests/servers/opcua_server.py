@@ -142,7 +142,7 @@ def refuse_filters() -> None:
     create = MonitoredItemService._create_data_change_monitored_item
 
     async def strict(service, params):
-        if params.RequestedParameters.Filter is not None:
+        if isinstance(params.RequestedParameters.Filter, ua.DataChangeFilter):
             return ua.MonitoredItemCreateResult(
                 StatusCode=ua.StatusCode(ua.StatusCodes.BadMonitoredItemFilterUnsupported)
             )
