@@ -174,9 +174,7 @@ class InfluxSink:
             said = f"{self._where}: {reason} ({answer.status}): {answer.words}"
             raise SinkUnavailableError(said, retry_after_s=answer.retry_after_s) from None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            # The client's own text may hold headers; the kind of error says enough.
-            cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-            raise SinkUnavailableError(f"{self._where}: no answer ({type(cause).__name__})") from None
+            raise SinkUnavailableError(f"{self._where}: no answer ({_cause(error)})") from None
 
 
 class _V2:
@@ -231,6 +229,16 @@ class _V1:
 def _without_login(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _cause(error: BaseException) -> str:
+    """What the operating system said, or else the kind of error: the client's own texts may hold headers."""
+    inner: BaseException | None = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror[:_WORDS]
+        inner = inner.__cause__ or inner.__context__
+    return type(error).__name__
 
 
 def _words(body: bytes | str | None) -> str:

@@ -302,6 +302,15 @@ async def test_the_probe_stores_nothing_and_sees_a_wrong_token(sink, v2_shim, in
     await wrong.close()
 
 
+async def test_an_absent_server_is_said_in_the_words_of_the_operating_system(v2_shim, influxd):
+    v2_shim.stop()
+    influxd.stop()
+    for sink in (v2_sink(v2_shim), v1_sink(influxd.url), v1_sink("http://givre.invalid:8086")):
+        error = str(await unavailable(sink))
+        assert re.search(r"no answer \((Connection refused|.*[Nn]ame.*)\)", error), error
+        await sink.close()
+
+
 # --- secrets -------------------------------------------------------------------------------------------------------------
 
 
