@@ -100,7 +100,9 @@ async def run_demo(
             run = asyncio.create_task(serve(pipeline), name="service")
             try:
                 await _watch(run, pipeline, plant, console, loaded, clock, seconds)
-                cut = clock.now()
+                # After Ctrl-C the sources have ended at once: what was sent last is on its way, and not lost.
+                late = 2 * SETTLE_S * speed if pipeline.stopping else 0.0
+                cut = clock.now() - timedelta(seconds=late)
                 await asyncio.wait([run], timeout=SETTLE_S)
             finally:
                 # Whatever ended the watch: what was delivered is judged and saved before the journal is closed.
