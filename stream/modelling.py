@@ -14,6 +14,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, NamedTuple
 
 from detectors.records import LEVELS, Status
@@ -142,7 +143,7 @@ class ModelLane:
         self._process = context.Process(
             target=_serve, args=(theirs, build, self._horizon), name="givre-model", daemon=True
         )
-        await asyncio.to_thread(self._process.start)
+        await asyncio.to_thread(_start_deaf, self._process)
         theirs.close()
         self._pipe = None
         try:
@@ -211,10 +212,22 @@ class ModelLane:
         self._report(Status(subject="model", ok=ok, detail=detail, at=self._clock.now()))
 
 
+def _start_deaf(process: BaseProcess) -> None:
+    """Starts a process that Ctrl-C does not reach: it goes to every process of a terminal, and the parent ends this one.
+
+    The process inherits the signal mask of the thread that starts it, so it is deaf from its first moment on.
+    """
+    # It would lift our mask when it starts its helper, so that goes first.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def _serve(pipe: Connection, build: Callable[[], Forecaster], horizon: int) -> None:
     """The process: builds its forecaster, then answers windows with forecasts until the pipe is closed."""
-    # Ctrl-C in a terminal goes to every process of the group; the parent decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The event loop comes first: limit alarms must not wait for a core that is busy with a forecast.
     os.nice(10)
     with suppress(EOFError, OSError):
