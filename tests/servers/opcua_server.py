@@ -142,7 +142,7 @@ def refuse_filters() -> None:
     create = MonitoredItemService._create_data_change_monitored_item
 
     async def strict(service, params):
-        if isinstance(params.RequestedParameters.Filter, ua.DataChangeFilter):
+        if hasattr(params.RequestedParameters.Filter, "Trigger"):  # no filter is an empty extension object
             return ua.MonitoredItemCreateResult(
                 StatusCode=ua.StatusCode(ua.StatusCodes.BadMonitoredItemFilterUnsupported)
             )
