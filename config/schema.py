@@ -188,7 +188,7 @@ class Model(Section):
     temperature: Annotated[float, Field(gt=0, le=2)] = Field(
         default=1.0, description="below 1: narrower bands, above 1: wider ones"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(default=0, description="of the random futures")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(default=0, description="of the random futures")
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
