@@ -45,7 +45,8 @@ def main() -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nuser root\n")
+        settings = (f"listener {port} 127.0.0.1", "allow_anonymous true", "set_tcp_nodelay true", "user root", "")
+        (folder / "mosquitto.conf").write_text("\n".join(settings))
         server = subprocess.Popen([broker, "-c", str(folder / "mosquitto.conf")], stderr=subprocess.DEVNULL)
         time.sleep(0.5)
         config = folder / "bench.yaml"

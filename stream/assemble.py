@@ -162,8 +162,9 @@ def faces(settings: Settings) -> dict[str, TagFace]:
 
 
 def build_forecaster(
-    folder: Path,
+    path: Path | None,
     *,
+    sha256: str | None,
     device: str,
     context: int,
     min_context: int,
@@ -171,12 +172,22 @@ def build_forecaster(
     temperature: float,
     seed: int,
 ) -> Forecaster:
-    """The language model's forecaster: called inside the model lane's process, where torch may be imported."""
-    from detectors.language.forecaster import LanguageForecaster
-    from detectors.language.model import load_model
+    """The language model's forecaster; `path` None is the default model, fetched if it is not there yet.
 
+    Called inside the model lane's process: torch may be imported, and nobody waits for a download.
+    """
+    from detectors.language.forecaster import LanguageForecaster
+    from detectors.language.model import check_sha256, load_model
+    from stream.weights import converted_model, default_model
+
+    if path is None:
+        path = default_model()
+    elif path.is_file():
+        if sha256 is not None:
+            check_sha256(path, sha256)
+        path, sha256 = converted_model(path), None
     return LanguageForecaster(
-        load_model(folder, device=device),
+        load_model(path, device=device, sha256=sha256),
         context=context,
         min_context=min_context,
         samples=samples,
@@ -194,7 +205,8 @@ def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, 
     if model is not None and with_model:
         build = partial(
             build_forecaster,
-            _model_folder(model.path, loaded.folder),
+            None if model.path == "default" else resolve(model.path, loaded.folder),
+            sha256=model.sha256,
             device=model.device,
             context=model.context,
             min_context=model.min_context,
@@ -242,12 +254,6 @@ def _rule(
         clear_below=clear_below,
         unit=unit,
     )
-
-
-def _model_folder(path: str, folder: Path) -> Path:
-    from stream.weights import default_model
-
-    return default_model(lambda _what, _share: None) if path == "default" else resolve(path, folder)
 
 
 def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:

