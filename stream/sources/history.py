@@ -3,19 +3,21 @@
 - *long*: a row per change: date, tag, old value, new value (or one value);
 - *wide*: a date and a column per tag, blank where nothing changed.
 
-Dates are French (31/12/2014 23:00) or ISO, numbers have a decimal comma or point, cells are parted by `;`, `,` or a tab; all
-of it is told from the file. A cell that cannot be read is one rejection, and so is a torn last line; only a file that is no
-history at all is an error. A blank is no report: the value before it is held, as it was in the plant.
+Dates are French (31/12/2014 23:00) or ISO, perhaps with the time of day in a column of its own; numbers have a decimal comma
+or point; cells are parted by `;`, `,` or a tab; text is UTF-8, Latin-1 or Excel's UTF-16: all of it is told from the file. A cell
+that cannot be read is one rejection, and so is a torn line; only a file that is no history at all is an error. A blank is no
+report: the value before it is held, as it was in the plant.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
 import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -31,13 +33,21 @@ __all__ = ["HistoryError", "read_history"]
 DATE_NAMES = {"date", "datetime", "time", "timestamp", "horodatage", "date/heure", "date heure", "heure", "temps"}
 TAG_NAMES = {"tag", "name", "nom", "variable", "signal", "point"}
 NEW_NAMES = {"new value", "new", "value", "nouvelle valeur", "valeur", "new_value", "nouvelle_valeur", "val"}
-OLD_NAMES = {"old value", "old", "ancienne valeur", "old_value", "ancienne_valeur", "previous value"}
+CLOCK_NAMES = {"time", "heure", "hour", "temps"}
+"""Beside another column of dates, one of these is the time of day."""
+PATIENCE = 10
+"""So many rows before the first date (units, descriptions) are rejected before the file is taken for no history."""
 _DATE = re.compile(
     r"(?:(?P<y>\d{4})[-/](?P<m>\d{1,2})[-/](?P<d>\d{1,2})|(?P<d2>\d{1,2})[/.-](?P<m2>\d{1,2})[/.-](?P<y2>\d{4}))"
-    r"(?:[T ]+(?P<H>\d{1,2})[:h](?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,6})\d*)?)?)?\s*(?P<z>Z|[+-]\d{2}:?\d{2})?"
+    r"(?:[T ]+(?P<H>\d{1,2})[:h](?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,6})\d*)?)?)?\s*(?P<z>Z|[+-]\d{2}:?\d{2})?",
+    re.ASCII,
 )
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"(?<=\d)[ \u00a0\u2009\u202f](?=\d{3}(\D|$))", re.ASCII)
+_NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 _SHOWN = 60
+_NAMES_SHOWN = 20
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class HistoryError(Exception):
@@ -49,10 +59,18 @@ class _Layout:
     """Where date, tag and value stand; in a wide file `tags` has the tag of each column that is followed."""
 
     delimiter: str
+    header_line: int
+    cells: int
     date: int
+    clock: int | None
     tag: int | None
     value: int | None
     tags: Mapping[int, str]
+
+    @property
+    def least(self) -> int:
+        """As many cells a row needs before anything can be told from it."""
+        return 1 + max(i for i in (self.date, self.clock, self.tag, self.value) if i is not None)
 
 
 def read_history(
@@ -71,14 +89,14 @@ def read_history(
     """
     try:
         zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise HistoryError(f"time zone: expected a name such as Europe/Paris, found {timezone!r}") from None
-    text = _text(path)
-    first, _, _ = text.partition("\n")
-    if not text.strip():
-        raise HistoryError(f"{path}: expected a header and rows, found an empty file")
-    layout = _layout(path, first, tags, note)
-    return _Reader(path, layout, tags, zone, reject, note).samples(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise HistoryError(f"time zone: expected a name such as Europe/Paris, found {timezone[:_SHOWN]!r}") from None
+    encoding = _encoding(path)
+    for number, line in enumerate(_lines(path, encoding), 1):
+        if line.strip() and not line.startswith("sep="):  # Excel's word to itself
+            layout = _layout(path, number, line, tags, note)
+            return _Reader(path, layout, tags, zone, reject, note).samples(encoding)
+    raise HistoryError(f"{path}: expected a header and rows, found an empty file")
 
 
 class _Reader:
@@ -99,19 +117,26 @@ class _Reader:
         self._note = note
         self._unknown: set[str] = set()
         self._dates_read = 0
+        self._dateless: list[str] = []
 
-    def samples(self, text: str) -> Iterator[Sample]:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=self._layout.delimiter)
-        header = next(rows)
-        for row in rows:
-            if not any(cell.strip() for cell in row):
+    def samples(self, encoding: str) -> Iterator[Sample]:
+        layout = self._layout
+        first = layout.header_line + 1
+        for number, line in enumerate(islice(_lines(self._path, encoding), layout.header_line, None), first):
+            if not line.strip(f"{layout.delimiter} \t\r\n"):
                 continue
-            if len(row) < (2 if self._layout.tag is None else len(header)):
-                self._refuse("", "torn_line", f"line {rows.line_num}: {len(row)} of {len(header)} cells")
+            row = _cells(line, layout.delimiter)
+            # The last line alone may lack its end; a row within may well leave out blanks at its own.
+            torn = len(row) < (layout.least if line.endswith("\n") else layout.cells)
+            if torn or any(cell.strip() for cell in row[layout.cells :]):
+                reason = "torn_line" if torn else "too_many_cells"
+                self._refuse("", reason, f"line {number}: {len(row)} of {layout.cells} cells: {line[:_SHOWN]!r}")
                 continue
-            at = self._moment(row[self._layout.date], rows.line_num)
+            at = self._moment(row, number)
             if at is not None:
-                yield from self._row(row, at, rows.line_num)
+                yield from self._row(row, at, number)
+        if self._dateless and not self._dates_read:
+            raise HistoryError(self._dateless[0])
 
     def _row(self, row: Sequence[str], at: datetime, line: int) -> Iterator[Sample]:
         layout = self._layout
@@ -137,16 +162,21 @@ class _Reader:
             else:
                 yield Sample(tag=tag, value=value, source_at=at, arrived_at=at)
 
-    def _moment(self, cell: str, line: int) -> datetime | None:
+    def _moment(self, row: Sequence[str], line: int) -> datetime | None:
+        cell = row[self._layout.date]
+        if self._layout.clock is not None:
+            cell = f"{cell.strip()} {row[self._layout.clock].strip()}"
         try:
             at = _date(cell, self._zone)
         except ValueError as error:
             detail = (
                 f"line {line}: expected a date (2014-12-31 23:00 or 31/12/2014 23:00), found {cell[:_SHOWN]!r}: {error}"
             )
-            if self._dates_read == 0:
-                raise HistoryError(f"{self._path}: {detail}") from None
             self._refuse("", "impossible_date", detail)
+            if not self._dates_read:
+                self._dateless.append(f"{self._path}: {detail}")
+                if len(self._dateless) > PATIENCE:
+                    raise HistoryError(self._dateless[0]) from None
             return None
         self._dates_read += 1
         return at
@@ -158,39 +188,82 @@ class _Reader:
         )
 
 
-def _text(path: Path) -> str:
+def _encoding(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise HistoryError(f"{path}: expected a file that can be read, found: {error.strerror}") from None
-    if b"\0" in data[:4096]:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or error
+        raise HistoryError(f"{path}: expected a file that can be read, found: {found}") from None
+    if start.startswith(_UTF16):
+        return "utf-16"
+    if b"\0" in start:
         raise HistoryError(f"{path}: expected CSV as UTF-8 or Latin-1 text, found binary data")
+    return "utf-8-sig"
+
+
+def _lines(path: Path, encoding: str) -> Iterator[str]:
+    """The lines, one at a time: a history may be larger than memory. What is no UTF-8 is Latin-1, in its line alone."""
+    errors = "replace" if encoding == "utf-16" else "surrogateescape"
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+        with path.open(encoding=encoding, errors=errors) as file:
+            for line in file:
+                if line.isascii() or encoding == "utf-16":
+                    yield line
+                else:
+                    raw = line.encode("utf-8", "surrogateescape")
+                    yield line if raw.decode(errors="replace") == line else raw.decode("latin-1")
+    except (OSError, UnicodeError) as error:
+        raise HistoryError(f"{path}: expected a file that can be read to its end, found: {error}") from None
 
 
-def _layout(path: Path, header: str, tags: Mapping[str, str], note: Callable[[str], None]) -> _Layout:
-    delimiter = max(";\t,", key=header.count)
-    names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    words = [name.casefold() for name in names]
-    date = next((i for i, word in enumerate(words) if word in DATE_NAMES), None)
-    if date is None:
+def _cells(line: str, delimiter: str) -> list[str]:
+    """One line is one row, whatever its quotes: one that is not closed must not swallow the rest of the file."""
+    line = line.rstrip("\n")
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:  # a cell without end
+        return []
+
+
+def _layout(path: Path, number: int, header: str, tags: Mapping[str, str], note: Callable[[str], None]) -> _Layout:
+    where = f"{path}, line {number}"
+    for delimiter in sorted(";\t,", key=header.count, reverse=True):
+        names = [name.strip() for name in _cells(header, delimiter)]
+        words = [name.casefold() for name in names]
+        dates = [i for i, word in enumerate(words) if word in DATE_NAMES]
+        if dates:
+            break
+    else:
         expected = "a header with a date column (date, time, timestamp, horodatage ...)"
-        raise HistoryError(f"{path}, line 1: expected {expected}, found {header[:_SHOWN]!r}")
+        raise HistoryError(f"{where}: expected {expected}, found {header[:_SHOWN]!r}")
+    while not names[-1]:
+        names.pop()
+    date = next((i for i in dates if words[i] not in CLOCK_NAMES), dates[0])
+    clock = next((i for i in dates if i != date and words[i] in CLOCK_NAMES and words[date] == "date"), None)
     tag = next((i for i, word in enumerate(words) if word in TAG_NAMES), None)
     value = next((i for i, word in enumerate(words) if word in NEW_NAMES), None)
     if tag is not None and value is not None:
         note(f"{path}: a row per change, tag in {names[tag]!r}, value in {names[value]!r}")
-        return _Layout(delimiter, date, tag, value, {})
-    columns = {i: tags[name] for i, name in enumerate(names) if i != date and name in tags}
+        return _Layout(delimiter, number, len(names), date, clock, tag, value, {})
+    columns: dict[int, str] = {}
+    for i, name in enumerate(names):
+        if i in {date, clock} or name not in tags:
+            continue
+        if tags[name] in columns.values():
+            raise HistoryError(f"{where}: expected one column of {tags[name]}, found another: {name[:_SHOWN]!r}")
+        columns[i] = tags[name]
     if not columns:
         known = ", ".join(sorted(tags))
-        raise HistoryError(f"{path}, line 1: expected a column of a configured tag ({known}), found {header[:200]!r}")
-    left_out = [name for i, name in enumerate(names) if i != date and i not in columns]
-    note(f"{path}: a column per tag; left out, no configured tag: {', '.join(left_out) or 'none'}")
-    return _Layout(delimiter, date, None, None, columns)
+        raise HistoryError(f"{where}: expected a column of a configured tag ({known}), found {header[:200]!r}")
+    left_out = [repr(name[:_SHOWN]) for i, name in enumerate(names) if i not in {date, clock} and i not in columns]
+    said = ", ".join(left_out[:_NAMES_SHOWN]) or "none"
+    if len(left_out) > _NAMES_SHOWN:
+        said += f" and {len(left_out) - _NAMES_SHOWN} more"
+    note(f"{path}: a column per tag; left out, no configured tag: {said}")
+    return _Layout(delimiter, number, len(names), date, clock, None, None, columns)
 
 
 def _date(cell: str, zone: ZoneInfo) -> datetime:
@@ -205,13 +278,16 @@ def _date(cell: str, zone: ZoneInfo) -> datetime:
     local = datetime(year, month, day, hour, minute, second, fraction, tzinfo=zone)
     if part["z"]:
         local = local.replace(tzinfo=datetime.strptime(part["z"].replace(":", ""), "%z").tzinfo)
-    return local.astimezone(UTC)
+    try:
+        return local.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("beyond the calendar in UTC") from None
 
 
 def _number(cell: str) -> float | None:
     """A number with a decimal comma or point; thousands may be parted by (narrow, hard) spaces, as French exports do."""
-    text = re.sub(r"(?<=\d)[ \u00a0\u202f](?=\d{3}(\D|$))", "", cell.strip())
-    if text.casefold() in ("nan", "inf", "+inf", "-inf", "infinity", "-infinity"):
+    text = _THOUSANDS.sub("", cell.strip())
+    if text.casefold() in _NOT_FINITE:
         return math.nan
     if not _NUMBER.fullmatch(text):
         return None
