@@ -61,9 +61,11 @@ class UaSecurity:
 async def secure(client: Client, security: UaSecurity) -> None:
     """Prepares a client, before it connects; raises UaSecurityError for files that cannot be used."""
     client.application_uri = _application_uri(security.certificate)
-    store = _trusted(security.trust)
     try:
-        await store.load()
+        store, empty = _trusted(security.trust)
+        if not empty:  # asyncua raises for a store without certificates; ours just trusts nobody yet
+            await store.load_trust()
+        await store.load_crl()
     except (ValueError, OSError) as error:
         raise UaSecurityError(
             f"trust: a file in {security.trust}, or in crl/ beside it, cannot be read ({str(error)[:120]!r})"
@@ -107,11 +109,13 @@ def thumbprint_of(certificate: Path) -> str:
     return _thumbprint(_load(certificate))
 
 
-def _trusted(folder: Path) -> TrustStore:
+def _trusted(folder: Path) -> tuple[TrustStore, bool]:
+    """The store of the folder, not loaded yet, and whether nothing is in it."""
     if not folder.is_dir():
         raise UaSecurityError(f"trust: expected a folder of trusted certificates at {folder}, found none: make it")
     lists = folder.parent / "crl"
-    return TrustStore([folder], [lists] if lists.is_dir() else [])
+    empty = not any(path.suffix.lower() in {".der", ".pem"} for path in folder.iterdir())
+    return TrustStore([folder], [lists] if lists.is_dir() else []), empty
 
 
 def _load(path: Path) -> x509.Certificate:

@@ -1,8 +1,14 @@
-"""A machine of its own for tests of the service: this machine's systemd in private namespaces, over a throw-away copy of /."""
+"""What tests of faults need: a network that fails, certificates, and a machine of its own for the service.
+
+That machine is this one's systemd in private namespaces, over a throw-away copy of /.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from asyncua.crypto.cert_gen import (
+    dump_private_key_as_pem,
+    generate_private_key,
+    generate_self_signed_app_certificate,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractContextManager
 
 REPOSITORY = Path(__file__).parents[2]
@@ -84,3 +98,81 @@ def _boot(folder: Path) -> Iterator[Nest]:
         finally:
             process.stdin.close()
             process.wait(timeout=20)
+
+
+class Relay:
+    """A TCP relay to a port of loopback that can swallow all it is given, and reset its connections."""
+
+    def __init__(self, target: int) -> None:
+        self.port = 0
+        self.hole = False
+        self._target = target
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    def reset(self) -> None:
+        """Cuts all connections with a reset, as a router that was restarted does."""
+        for writer in self._writers:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while self.hole:
+            await asyncio.sleep(0.02)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                while self.hole:
+                    await asyncio.sleep(0.02)
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+        self._writers.discard(writer)
+
+
+@pytest.fixture
+async def relay(free_port: int) -> AsyncIterator[Relay]:
+    """A relay to the test's own server at `free_port`; see `Relay`."""
+    made = Relay(free_port)
+    async with await made.serve():
+        yield made
+        made.hole = False
+        made.reset()
+
+
+class Identity:
+    """A self-signed OPC UA application certificate and its key, as files."""
+
+    def __init__(self, folder: Path, name: str, *, days: float = 1, uri: str = "") -> None:
+        self.uri = uri or f"urn:test:{name}"
+        self.certificate, self.key = folder / f"{name}.der", folder / f"{name}.pem"
+        key = generate_private_key()
+        names = [x509.UniformResourceIdentifier(self.uri), x509.DNSName("localhost")]
+        use = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+        certificate = generate_self_signed_app_certificate(key, name, {"organizationName": "test"}, names, use, days)
+        self.thumbprint = certificate.fingerprint(hashes.SHA1()).hex().upper()
+        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+        self.key.write_bytes(dump_private_key_as_pem(key))
+
+
+@pytest.fixture(scope="session")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+    """Certificates by name: `server`, `client`, a `stranger`, an `expired` one, and an `alien` with another's URI."""
+    folder = tmp_path_factory.mktemp("pki")
+    made = {name: Identity(folder, name) for name in ("server", "client", "stranger")}
+    made["expired"] = Identity(folder, "expired", days=1e-6)
+    made["alien"] = Identity(folder, "alien", uri="urn:elsewhere")
+    return made

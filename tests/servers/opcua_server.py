@@ -4,7 +4,7 @@ Nodes ``s=x/a`` ... in the namespace ``urn:plant``, and ``s=count``, which count
 hole in the integers is a lost sample. It prints ``ready`` once it listens; each line of JSON on its input is done and answered
 with a line of JSON: ``{"write": "x/a", "value": 1.5, "type": "Double", "status": "Good", "source": ISO or null, "server": ...}``,
 ``{"add": NODE}``, ``{"delete": NODE}``, ``{"forget": true}`` (drops what clients subscribed, and tells nobody). Each answer says
-how many write and call requests clients have made.
+how many write and call requests, and how many logins, there have been.
 """
 
 from __future__ import annotations
@@ -41,16 +41,18 @@ TICK_S = 0.1
 class Login(UserManager):
     def __init__(self, login: str) -> None:
         self._login = tuple(login.split(":"))
+        self.seen = 0
 
     def get_user(self, iserver, username=None, password=None, certificate=None):
+        self.seen += 1
         return User(role=UserRole.User) if (username, password) == self._login else None
 
 
 class PlantServer:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        login = {"user_manager": Login(options.login)} if options.login else {}
-        self.server = Server(**login)
+        self.login = Login(options.login)
+        self.server = Server(user_manager=self.login) if options.login else Server()
         self.index = 0
         self.forbidden = 0
 
@@ -134,7 +136,7 @@ class PlantServer:
         elif "forget" in order:
             for subscription in self.server.iserver.subscription_service.subscriptions.values():
                 subscription.monitored_item_srv.delete_all_monitored_items()
-        return {"ok": True, "writes": self.forbidden}
+        return {"ok": True, "writes": self.forbidden, "logins": self.login.seen}
 
 
 def refuse_filters() -> None:

@@ -1,0 +1,209 @@
+"""Who may be trusted over OPC UA: certificates, policies and passwords, with a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+
+import pytest
+
+from stream.clock import SystemClock
+from stream.sources import opcua_security
+from stream.sources.opcua import OpcuaSource, UaSecurity, UaTag
+
+POLICY = "Basic256Sha256"
+
+
+@pytest.fixture
+def trusted(tmp_path, identities):
+    """The folder of the certificates that we trust, with the server's in it."""
+    folder = tmp_path / "pki" / "trusted"
+    folder.mkdir(parents=True)
+    shutil.copy(identities["server"].certificate, folder)
+    return folder
+
+
+@pytest.fixture
+def guests(tmp_path, identities):
+    """The folder of the certificates that the server trusts, with ours in it."""
+    folder = tmp_path / "guests"
+    folder.mkdir()
+    shutil.copy(identities["client"].certificate, folder)
+    return folder
+
+
+def make(server, trusted, us, *, policy=POLICY, **changes) -> OpcuaSource:
+    settings = {
+        "name": "plc",
+        "endpoint": server.endpoint,
+        "namespace": server.namespace,
+        "tags": [UaTag(tag="x/a", node="s=x/a")],
+        "publishing_interval_s": 0.05,
+        "sampling_interval_s": 0.05,
+        "queue_size": 10,
+        "silent_after_s": 2.0,
+        "security": UaSecurity(policy=policy, certificate=us.certificate, private_key=us.key, trust=trusted),
+        "username": None,
+        "password": None,
+        "clock": SystemClock(),
+    }
+    return OpcuaSource(**settings | changes)
+
+
+def secured(identity, *more: str, policy=POLICY) -> list[str]:
+    return [
+        "--node=x/a",
+        f"--policy={policy}",
+        f"--certificate={identity.certificate}",
+        f"--key={identity.key}",
+        *more,
+    ]
+
+
+@contextlib.asynccontextmanager
+async def running(source, intake):
+    task = asyncio.create_task(source.run(intake))
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes256Sha256RsaPss"])
+async def test_a_trusted_server_is_followed(ua_server, intake, identities, trusted, policy):
+    ua_server.start(*secured(identities["server"], policy=policy))
+    ua_server.tell(write="x/a", value=5.25, type="Double")
+    async with running(make(ua_server, trusted, identities["client"], policy=policy), intake):
+        await intake.until(lambda: intake.values == [5.25])
+    assert [status.ok for status in intake.statuses] == [True]
+    assert not (trusted.parent / "rejected").exists()
+
+
+async def test_a_stranger_is_refused_kept_and_followed_once_a_person_has_moved_it(
+    ua_server, intake, identities, trusted, guests
+):
+    stranger = identities["stranger"]
+    ua_server.start(*secured(stranger, f"--uri={stranger.uri}", f"--trust={guests}"))
+    ua_server.tell(write="x/a", value=5.25, type="Double")
+    kept = trusted.parent / "rejected" / f"{stranger.thumbprint}.der"
+    async with running(make(ua_server, trusted, identities["client"]), intake):
+        await intake.until(lambda: intake.statuses)
+        (status,) = intake.statuses
+        assert not status.ok
+        for words in (stranger.thumbprint, "BadCertificateUntrusted", str(kept), str(trusted)):
+            assert words in status.detail
+        assert kept.read_bytes() == stranger.certificate.read_bytes()
+        assert intake.samples == []
+        kept.rename(trusted / kept.name)
+        await intake.until(lambda: intake.values == [5.25])
+
+
+async def test_an_empty_folder_trusts_nobody_and_the_first_certificate_is_kept(ua_server, identities, trusted):
+    server = identities["server"]
+    (trusted / server.certificate.name).unlink()
+    ua_server.start(*secured(server))
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert "BadCertificateUntrusted" in sentence
+    assert (trusted.parent / "rejected" / f"{server.thumbprint}.der").is_file()
+
+
+@pytest.mark.parametrize(
+    ("who", "code"), [("expired", "BadCertificateTimeInvalid"), ("alien", "BadCertificateUriInvalid")]
+)
+async def test_a_certificate_that_is_trusted_but_not_valid_is_refused(ua_server, identities, trusted, who, code):
+    shutil.copy(identities[who].certificate, trusted)
+    ua_server.start(*secured(identities[who], f"--uri=urn:test:{who}"))
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert code in sentence
+    assert identities[who].thumbprint in sentence
+
+
+async def test_no_password_reaches_a_stranger(ua_server, intake, identities, trusted):
+    stranger = identities["stranger"]
+    ua_server.start(*secured(stranger, f"--uri={stranger.uri}", "--login=givre:secret"))
+    login = {"username": "givre", "password": "secret"}
+    (sentence,) = await make(ua_server, trusted, identities["client"], **login).probe()
+    assert "BadCertificateUntrusted" in sentence
+    assert "secret" not in sentence
+    assert ua_server.tell()["logins"] == 0
+
+
+async def test_a_login_is_let_in_and_a_wrong_one_is_named(ua_server, identities, trusted):
+    ua_server.start(*secured(identities["server"], "--login=givre:secret"))
+    ua_server.tell(write="x/a", value=5.25, type="Double")
+    us = identities["client"]
+    assert await make(ua_server, trusted, us, username="givre", password="secret").probe() == []
+    (sentence,) = await make(ua_server, trusted, us, username="givre", password="hidden").probe()
+    assert "refused the login" in sentence
+    assert "hidden" not in sentence
+    assert ua_server.tell()["logins"] == 2
+
+
+async def test_a_server_that_does_not_trust_us_is_told_from_one_that_is_away(ua_server, identities, trusted, guests):
+    shutil.copy(identities["stranger"].certificate, guests / "client.der")  # the only one it trusts
+    ua_server.start(*secured(identities["server"], f"--trust={guests}"))
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert identities["client"].thumbprint in sentence
+    assert "accept it there" in sentence
+    ua_server.kill()
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert "nobody listens" in sentence
+
+
+async def test_a_policy_that_is_not_offered_is_refused_with_those_that_are(ua_server, identities, trusted):
+    ua_server.start("--node=x/a")
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert "does not offer Basic256Sha256 SignAndEncrypt" in sentence
+    assert "it offers: None None_" in sentence
+    assert "change `policy`" in sentence
+
+
+async def test_files_that_cannot_be_used_are_named(ua_server, identities, trusted, tmp_path):
+    ua_server.start(*secured(identities["server"]))
+    us, junk = identities["client"], tmp_path / "junk.der"
+    junk.write_bytes(b"no certificate")
+
+    async def sentence(**changes) -> str:
+        files = {"certificate": us.certificate, "private_key": us.key, "trust": trusted}
+        security = UaSecurity(policy=POLICY, **files | changes)
+        (found,) = await make(ua_server, trusted, us, security=security).probe()
+        return found
+
+    missing = tmp_path / "none.der"
+    assert str(missing) in await sentence(certificate=missing)
+    assert f"certificate: expected one at {junk}" in await sentence(certificate=junk)
+    assert f"private_key: expected a file at {missing}" in await sentence(private_key=missing)
+    assert f"(PEM or DER) at {junk}" in await sentence(private_key=junk)
+    assert f"trusted certificates at {missing}" in await sentence(trust=missing)
+    assert "renew it" in await sentence(certificate=identities["expired"].certificate)
+    shutil.copy(junk, trusted)
+    assert f"a file in {trusted}" in await sentence()
+
+
+async def test_refused_certificates_do_not_fill_the_disk(ua_server, identities, trusted, monkeypatch):
+    monkeypatch.setattr(opcua_security, "KEEP", 1)
+    rejected = trusted.parent / "rejected"
+    rejected.mkdir()
+    shutil.copy(identities["client"].certificate, rejected)
+    stranger = identities["stranger"]
+    ua_server.start(*secured(stranger, f"--uri={stranger.uri}"))
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert stranger.thumbprint in sentence
+    assert [path.name for path in rejected.iterdir()] == ["client.der"]
+
+
+@pytest.mark.slow
+async def test_a_secured_server_that_is_killed_is_followed_again(ua_server, intake, identities, trusted, guests):
+    ua_server.start(*secured(identities["server"], f"--trust={guests}"))
+    ua_server.tell(write="x/a", value=1.0, type="Double")
+    async with running(make(ua_server, trusted, identities["client"]), intake):
+        await intake.until(lambda: 1.0 in intake.values)
+        ua_server.kill()
+        await intake.until(lambda: not intake.statuses[-1].ok)
+        await asyncio.to_thread(ua_server.start)
+        ua_server.tell(write="x/a", value=2.0, type="Double")
+        await intake.until(lambda: 2.0 in intake.values, 25)
+        await intake.until(lambda: intake.statuses[-1].ok)
