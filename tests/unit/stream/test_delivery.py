@@ -147,6 +147,18 @@ async def test_what_is_appended_while_a_batch_is_on_its_way_is_not_forgotten(jou
         await until(lambda: sink.taken == [0, 1])
 
 
+async def test_with_nothing_to_do_it_sleeps(journal, monkeypatch):
+    looks = []
+    real = journal.pending
+    monkeypatch.setattr(journal, "pending", lambda *a: (looks.append(a), real(*a))[1])
+    async with running(journal, ScriptedSink()) as delivery:
+        for i in range(5):
+            journal.append([sample(i)])
+            delivery.wake()
+            await asyncio.sleep(0.05)
+        assert len(looks) <= 16
+
+
 async def test_an_unavailable_sink_gets_it_all_later_and_the_reason_is_said_once(journal):
     sink = ScriptedSink([SinkUnavailableError("no answer")] * 4)
     statuses: list[Status] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Sa
 from stream.journal import Journal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -190,6 +193,118 @@ def test_history_is_by_kind_tag_time_and_the_newest_so_many(tmp_path: Path) -> N
     assert journal.history(since=T0 + timedelta(seconds=2)) == [sample(2), alert(3)]
     assert journal.history(until=T0 + timedelta(seconds=1)) == [sample(1), bad]
     assert journal.history(limit=2) == [bad, alert(3)]
+    journal.close()
+
+
+def test_what_is_refused_is_buried_with_the_note_of_the_delivery(tmp_path: Path) -> None:
+    journal = open_(tmp_path)
+    journal.register("db", frozenset({Sample}))
+    journal.append([sample(i) for i in range(3)])
+    entries = journal.pending("db", 10)
+    journal.delivered("db", entries[-1][0], {entries[1][0]: "no"})
+    assert journal.pending("db", 10) == []
+    assert journal.dead_letters("db") == [(sample(1), "no")]
+    journal.close()
+
+
+def test_dead_letters_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.journal.DEAD_LETTERS_KEPT", 10)
+    journal = open_(tmp_path)
+    for sink in ("a", "b"):
+        journal.register(sink, frozenset({Sample}))
+    journal.append([sample(i) for i in range(25)])
+    numbers = [number for number, _ in journal.pending("a", 100)]
+    journal.delivered("a", numbers[-1], dict.fromkeys(numbers, "no"))
+    journal.delivered("b", numbers[-1], dict.fromkeys(numbers[:5], "no"))
+    journal.trim(T0)
+    assert [record for record, _ in journal.dead_letters("a")] == [sample(i) for i in range(15, 25)]
+    assert len(journal.dead_letters("b")) == 5
+    journal.close()
+
+
+def test_half_a_surrogate_pair_in_a_text_from_outside_is_kept_as_a_question_mark(tmp_path: Path) -> None:
+    journal = open_(tmp_path)
+    odd = Sample(
+        tag="hx/u", value=None, source_at=T0, arrived_at=T0, quality=Quality.BAD, reason=json.loads('"\\ud800 broken"')
+    )
+    journal.append([sample(1), odd, sample(2)], memory={"a": "1"})
+    first, second, third = journal.history()
+    assert (first, third) == (sample(1), sample(2))
+    assert isinstance(second, Sample)
+    assert second.reason == "? broken"
+    assert journal.memory("a") == {"a": "1"}
+    journal.close()
+
+
+def test_a_sink_that_was_away_while_others_delivered_keeps_what_it_needs(tmp_path: Path) -> None:
+    journal = open_(tmp_path, keep_days=0.001)
+    journal.register("quick", frozenset({Sample}))
+    journal.register("away", frozenset({Sample}))
+    journal.append([sample(i) for i in range(20)])
+    journal.delivered("quick", journal.pending("quick", 100)[-1][0])
+    journal.delivered("away", journal.pending("away", 5)[-1][0])
+    journal.trim(T0 + timedelta(days=1))
+    assert [record for _, record in journal.pending("away", 100)] == [sample(i) for i in range(5, 20)]
+    assert journal.history() == [sample(i) for i in range(5, 20)]
+    journal.close()
+
+
+def test_a_place_never_goes_back(tmp_path: Path) -> None:
+    journal = open_(tmp_path)
+    journal.register("db", frozenset({Sample}))
+    journal.append([sample(i) for i in range(4)])
+    numbers = [number for number, _ in journal.pending("db", 10)]
+    journal.delivered("db", numbers[2])
+    journal.delivered("db", numbers[0])
+    assert [record for _, record in journal.pending("db", 10)] == [sample(3)]
+    journal.close()
+
+
+def test_many_threads_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
+    journal = open_(tmp_path, keep_days=0.0001)
+    journal.register("db", frozenset({Sample}))
+    got: list[Sample] = []
+
+    def write(tag: str) -> None:
+        for i in range(0, 600, 5):
+            journal.append([sample(k, tag) for k in range(i, i + 5)], memory={tag: str(i)})
+
+    def deliver() -> None:
+        while len(got) < 2400:
+            entries = journal.pending("db", 50)
+            got.extend(record for _, record in entries if isinstance(record, Sample))
+            if entries:
+                journal.delivered("db", entries[-1][0])
+            journal.trim(T0 + timedelta(days=1))
+
+    with ThreadPoolExecutor() as pool:
+        tasks = [pool.submit(write, f"hx/{i}") for i in range(4)] + [pool.submit(deliver)]
+        for task in tasks:
+            task.result(30)
+    for i in range(4):
+        assert [s.value for s in got if s.tag == f"hx/{i}"] == [float(k) for k in range(600)]
+    assert journal.memory("hx/") == {f"hx/{i}": "595" for i in range(4)}
+    assert len(got) == 2400
+    journal.close()
+
+
+def test_alerts_are_found_at_once_behind_many_samples_and_a_trim_with_nothing_to_do_is_nothing(tmp_path: Path) -> None:
+    journal = open_(tmp_path, max_size_mb=64)
+    journal.register("alerts", frozenset({Alert, Status}))
+    journal.register("db", frozenset({Sample}))
+    for i in range(0, 100_000, 5000):
+        journal.append([sample(k) for k in range(i, i + 5000)])
+    journal.append([alert(1)])
+
+    def ms(call: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        call()
+        return (time.perf_counter() - began) * 1000
+
+    assert min(ms(lambda: journal.pending("alerts", 5000)) for _ in range(3)) < 3
+    assert min(ms(lambda: journal.depth("alerts")) for _ in range(3)) < 3
+    assert min(ms(lambda: journal.trim(T0)) for _ in range(3)) < 10
+    assert [record for _, record in journal.pending("alerts", 5000)] == [alert(1)]
     journal.close()
 
 
