@@ -179,10 +179,16 @@ class UaServer:
             self._process = None
 
 
+@pytest.fixture(scope="session")
+def new_influxd(require: Callable[[str], str]) -> Callable[[Path], Influxd]:
+    """Call it with a new folder to get a real InfluxDB 1 that keeps its data there, not started yet; see `Influxd`."""
+    return lambda folder: Influxd(require("influxd"), folder)
+
+
 @pytest.fixture
-def influxd(require: Callable[[str], str], tmp_path: Path) -> Iterator[Influxd]:
+def influxd(new_influxd: Callable[[Path], Influxd], tmp_path: Path) -> Iterator[Influxd]:
     """A real InfluxDB 1 on loopback, already up, with an empty database `givre`; see `Influxd`."""
-    server = Influxd(require("influxd"), tmp_path / "influxd")
+    server = new_influxd(tmp_path / "influxd")
     server.start()
     server.ask("CREATE DATABASE givre")
     yield server

@@ -11,7 +11,6 @@ import math
 import os
 import random
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -161,36 +160,13 @@ def _alert(tag: str, rule: str, sequence: int, state: AlarmState, at: datetime) 
 
 
 @contextmanager
-def running(program: str, folder: Path, *, logins: bool = False) -> Iterator[str]:
-    """An InfluxDB server of its own; its URL."""
-    ports = _free_ports(2)
-    (folder / "influxdb.conf").write_text(f"""
-reporting-disabled = true
-bind-address = "127.0.0.1:{ports[0]}"
-[meta]
-dir = "{folder}/meta"
-[data]
-dir = "{folder}/data"
-wal-dir = "{folder}/wal"
-[monitor]
-store-enabled = false
-[http]
-bind-address = "127.0.0.1:{ports[1]}"
-auth-enabled = {str(logins).lower()}
-log-enabled = false
-""")
-    url = f"http://127.0.0.1:{ports[1]}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, "-config", str(folder / "influxdb.conf")], stdout=log, stderr=log)
+def running(server: Any, *, logins: bool = False) -> Iterator[str]:
+    """Such a server, started; its URL."""
     try:
-        deadline = time.monotonic() + 20
-        while not _answers(url):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
-            time.sleep(0.05)
-        yield url
+        server.start(logins=logins)
+        yield server.url
     finally:
-        process.kill()
-        process.wait()
+        server.kill()
 
 
 def set_up(url: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -206,8 +182,8 @@ def set_up(url: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def influx(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str]) -> Iterator[Influx]:
-    with running(require("influxd"), tmp_path_factory.mktemp("influx")) as url:
+def influx(tmp_path_factory: pytest.TempPathFactory, new_influxd: Callable[[Path], Any]) -> Iterator[Influx]:
+    with running(new_influxd(tmp_path_factory.mktemp("influx") / "server")) as url:
         done = set_up(url)
         assert done.returncode == 0, done.stderr
         newest = int(time.time()) // STEP_S * STEP_S
@@ -215,22 +191,6 @@ def influx(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], st
         points += [line for record in elsewhere(newest) for line in lines(record, "other")]
         urllib.request.urlopen(f"{url}/write?db=givre&precision=u", "\n".join(points).encode(), timeout=20).close()
         yield Influx(url, newest)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{url}/ping", timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def query(title: str) -> str:
@@ -357,9 +317,9 @@ def test_set_up_again_with_another_retention_nothing_is_lost_and_the_retention_c
 
 
 def test_where_logins_are_asked_for_givre_may_write_and_grafana_may_read(
-    tmp_path: Path, require: Callable[[str], str]
+    tmp_path: Path, new_influxd: Callable[[Path], Any]
 ) -> None:
-    with running(require("influxd"), tmp_path, logins=True) as url:
+    with running(new_influxd(tmp_path / "server"), logins=True) as url:
         create = r"""CREATE USER "root" WITH PASSWORD 'it\'s' WITH ALL PRIVILEGES"""
         first = urllib.parse.urlencode({"q": create})
         urllib.request.urlopen(f"{url}/query", first.encode(), timeout=5).close()
@@ -378,11 +338,10 @@ def test_where_logins_are_asked_for_givre_may_write_and_grafana_may_read(
         assert "authorization failed" in refused.stderr
 
 
-def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    [port] = _free_ports(1)
-    done = set_up(f"http://127.0.0.1:{port}")
+def test_a_server_that_is_not_there_is_named(free_port: int) -> None:
+    done = set_up(f"http://127.0.0.1:{free_port}")
     assert done.returncode == 1
-    assert f"http://127.0.0.1:{port} refused" in done.stderr
+    assert f"http://127.0.0.1:{free_port} refused" in done.stderr
 
 
 def test_a_name_that_would_need_quotes_is_refused(influx: Influx) -> None:
