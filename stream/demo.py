@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 
 from config.load import load
+from detectors.records import Alert
 from stream.assemble import build_pipeline, faces, open_journal
 from stream.clock import FastClock
 from stream.demo_report import Fault, report
@@ -111,6 +112,7 @@ async def run_demo(
             return report(
                 pipeline=pipeline,
                 received=journal.samples(clock.origin),
+                alerts=journal.history(kinds={Alert}),
                 sent=plant.folder / "sent.csv",
                 asset=ASSET,
                 by_opcua={name for name, tag in loaded.settings.tags().items() if tag.source.node is not None},

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from detectors.records import Sample
+    from detectors.records import Record, Sample
     from stream.clock import Clock
     from stream.metric import Latency
     from stream.pipeline import Pipeline
@@ -40,6 +40,7 @@ def report(
     *,
     pipeline: Pipeline,
     received: Iterable[Sample],
+    alerts: Iterable[Record],
     sent: Path,
     asset: str,
     by_opcua: set[str],
