@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from detectors.language.alphabet import Alphabet, choose_alphabet
 from detectors.language.cache import ATTENTION, Cache, Reading
 from detectors.language.error import ModelError
+from detectors.language.int8 import quantise
 from detectors.language.plan import Shape, read_shape
 
 if TYPE_CHECKING:
@@ -28,8 +29,14 @@ if TYPE_CHECKING:
 
     from detectors.language.cache import Pass
 
-__all__ = ["LanguageModel", "load_model", "pick_device", "pick_dtype"]
+__all__ = ["LanguageModel", "check_sha256", "load_model", "pick_device", "pick_numbers"]
 
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.float32,  # weights and inputs of most layers; everything else is float32
+}
 PROOF_CELLS = (512, 498, 503, 40, 999)
 PROOF_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
 """How far log probabilities may lie apart between our reading and the model's own, by the numbers it computes in."""
@@ -45,13 +52,13 @@ class LanguageModel:
     shape: Shape
     device: torch.device
     dtype: torch.dtype
+    numbers: str
     name: str
 
     @property
     def description(self) -> str:
         """What was loaded, in one line."""
-        kind = str(self.dtype).removeprefix("torch.")
-        return f"{self.name} on {self.device}, {kind}; {self.alphabet.description}"
+        return f"{self.name} on {self.device}, {self.numbers}; {self.alphabet.description}"
 
     def run(self, tokens: Tensor, reading: Pass) -> Tensor:
         """One pass over `tokens` (texts, tokens): hidden states behind each, shape (texts, tokens, hidden)."""
@@ -67,25 +74,25 @@ class LanguageModel:
 
 
 def load_model(
-    folder: Path, *, device: str = "auto", dtype: torch.dtype | None = None, sha256: str | None = None
+    folder: Path, *, device: str = "auto", numbers: str = "auto", sha256: str | None = None
 ) -> LanguageModel:
     """The model in a folder of Hugging Face layout.
 
-    Raises ModelError for what is no such model, has no digits in its vocabulary, has another `sha256` (of
-    model.safetensors), or does not read as Givre reads.
+    `numbers` is float32, bfloat16, float16, int8 or auto (see `pick_numbers`). Raises ModelError for what is no such model,
+    has no digits in its vocabulary, has another `sha256` (of model.safetensors), or does not read as Givre reads.
     """
     shape = read_shape(folder)
     if sha256 is not None:
         check_sha256(folder / "model.safetensors", sha256)
     where = pick_device(device)
-    numbers = dtype or pick_dtype(where)
+    kind = pick_numbers(where) if numbers == "auto" else numbers
     if where.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(spare_cores())
     silence()
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=numbers, use_safetensors=True, **local)
+        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=_DTYPES[kind], use_safetensors=True, **local)
     except Exception as error:
         # The library raises whatever its parsers raise; what matters to the user is the folder.
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
@@ -93,10 +100,12 @@ def load_model(
             f"model {folder}", expected="a causal language model with its tokenizer", found=first
         ) from error
     letters = choose_alphabet(tokenizer)
-    return prepare(whole, letters, shape, device=where, name=folder.name)
+    return prepare(whole, letters, shape, device=where, numbers=kind, name=folder.name)
 
 
-def prepare(whole: Any, letters: Alphabet, shape: Shape, *, device: torch.device, name: str) -> LanguageModel:
+def prepare(
+    whole: Any, letters: Alphabet, shape: Shape, *, device: torch.device, numbers: str, name: str
+) -> LanguageModel:
     """A model of transformers, ready to read; raises ModelError if it reads otherwise than on its own."""
     whole.eval().requires_grad_(requires_grad=False)
     whole.to(device)
@@ -108,17 +117,20 @@ def prepare(whole: Any, letters: Alphabet, shape: Shape, *, device: torch.device
         alphabet=letters,
         shape=shape,
         device=device,
-        dtype=next(whole.parameters()).dtype,
+        dtype=_DTYPES[numbers],
+        numbers=numbers,
         name=name,
     )
     apart = float((_read_our_way(model) - own).abs().max())
-    if not apart <= PROOF_TOLERANCE.get(model.dtype, 0.1):
+    if not apart <= PROOF_TOLERANCE[model.dtype]:
         raise ModelError(
             f"model {name}",
             expected="the same probabilities of digits read our way and its own",
             found=f"log probabilities up to {apart:.3g} apart",
             advice="Choose a model of the Llama, Mistral or Qwen families",
         )
+    if numbers == "int8":
+        quantise(model.body)
     return model
 
 
@@ -172,11 +184,13 @@ def spare_cores() -> int:
     return max(len(os.sched_getaffinity(0)) - 1, 1)
 
 
-def pick_dtype(device: torch.device) -> torch.dtype:
-    """The numbers that are fastest there: bfloat16 where the hardware multiplies it, else float32."""
+def pick_numbers(device: torch.device) -> str:
+    """The numbers that are fastest there and cost less than 0.01 nats per value: what the hardware can multiply decides."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32  # noqa: SLF001 - there is no public word
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if torch.cpu._is_amx_tile_supported():  # noqa: SLF001 - there is no public word for it
+        return "bfloat16"
+    return "int8" if torch.cpu._is_vnni_supported() else "float32"  # noqa: SLF001 - the same
 
 
 def _proof_tokens(letters: Alphabet) -> list[int]:
