@@ -171,13 +171,13 @@ def _parse_fault(text: str) -> Fault:
 
 
 # Kind, tag, size, duration and the time until the next one begins. Faults of the machinery, from which the loop
-# needs a minute to recover, take turns with faults of the instruments; hunting swings longest and gets more room.
+# needs up to two minutes to swing back into the band, take turns with faults of the instruments; hunting swings longest and gets more room.
 _TOUR = (
     (Kind.LOAD_STEP, "", 0.5, 60.0, 140.0),
     (Kind.BAD_QUALITY, "flow", 0.0, 70.0, 110.0),
-    (Kind.PUMP_WEAR, "", 0.35, 60.0, 130.0),
+    (Kind.PUMP_WEAR, "", 0.35, 60.0, 190.0),
     (Kind.SENSOR_DRIFT, "chilled_water", 0.8, 80.0, 110.0),
-    (Kind.AIR_IN_LOOP, "", 0.35, 60.0, 130.0),
+    (Kind.AIR_IN_LOOP, "", 0.35, 60.0, 190.0),
     (Kind.STUCK_SENSOR, "chilled_water", 0.4, 70.0, 110.0),
     (Kind.FOULING, "", 0.6, 75.0, 180.0),
     (Kind.LOST_SOURCE, "", 0.0, 90.0, 120.0),

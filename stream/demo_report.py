@@ -52,9 +52,7 @@ def report(
     """The figures of a run, ready for JSON; `cut` is the plant time up to which everything sent must have arrived."""
     held = {(sample.tag, _millis(sample.source_at)) for sample in received}
     lost = _lost(sent, asset, by_opcua, held, cut)
-    raised = [
-        r.at for r in pipeline.present.alerts if isinstance(r, Alert) and r.state.active and not r.previous.active
-    ]
+    raised = [r.at for r in alerts if isinstance(r, Alert) and r.state.active and not r.previous.active]
     played = [fault for fault in faults if fault.begin_at <= cut]
     return {
         "samples": pipeline.metrics.samples,
