@@ -229,16 +229,22 @@ class Influxd:
         )
         folder.mkdir()
 
-    def start(self, *, logins: bool = False) -> None:
-        """Starts it and returns when it answers."""
+    def start(self, *, logins: bool = False, certificate: Path | None = None) -> None:
+        """Starts it, over TLS if there is a certificate (with its key in one file), and returns when it answers."""
         config = self._folder / "influxdb.conf"
-        config.write_text(f"{self._settings}{str(logins).lower()}\n")
+        tls = f'https-enabled = true\nhttps-certificate = "{certificate}"\n' if certificate else ""
+        config.write_text(f"{self._settings}{str(logins).lower()}\n{tls}")
+        port = int(self.url.rpartition(":")[2])
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([self._program, "-config", str(config)], stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while True:
             try:
-                urllib.request.urlopen(f"{self.url}/ping", timeout=1).close()
+                if certificate:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                else:
+                    urllib.request.urlopen(f"{self.url}/ping", timeout=1).close()
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(f"influxd does not start: {(self._folder / 'log').read_text()[-2000:]}")

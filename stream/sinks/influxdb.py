@@ -171,7 +171,8 @@ class InfluxSink:
             if answer.status in (*_BAD_POINTS, _TOO_LARGE):
                 raise
             reason = _REASONS.get(answer.status, "it answered")
-            said = f"{self._where}: {reason} ({answer.status}): {answer.words}"
+            status = f" ({answer.status})" if answer.status else ""
+            said = f"{self._where}: {reason}{status}: {answer.words}"
             raise SinkUnavailableError(said, retry_after_s=answer.retry_after_s) from None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise SinkUnavailableError(f"{self._where}: no answer ({_cause(error)})") from None
@@ -187,6 +188,7 @@ class _V2:
         self._api = self._client.write_api(write_options=SYNCHRONOUS)
         self._bucket = bucket
         self._org = org
+        self._secrets = (token or "",)
 
     def post(self, body: str) -> None:
         try:
@@ -194,11 +196,13 @@ class _V2:
             self._api.write(bucket=self._bucket, org=self._org, record=body.encode(), write_precision=WritePrecision.US)
         except ApiException as error:
             header = {k.lower(): v for k, v in dict(error.headers or {}).items()}
-            raise _Answer(error.status or 0, _words(error.body or error.reason), _retry_after(header)) from None
+            raise _Answer(
+                error.status or 0, _words(error.body or error.reason, self._secrets), _retry_after(header)
+            ) from None
         # The client is content with every 2xx, a login page's 200 included.
         answer = self._client.api_client.last_response
         if answer.status != _STORED:
-            raise _Answer(answer.status, _words(answer.data), None)
+            raise _Answer(answer.status, _words(answer.data, self._secrets), None)
 
     def close(self) -> None:
         self._api.close()
@@ -212,15 +216,20 @@ class _V1:
         self._pool = urllib3.PoolManager(num_pools=1, timeout=urllib3.Timeout(total=timeout_s), retries=False)
         self._url = f"{url}/write?{urlencode({'db': database, 'precision': 'u'})}"
         self._headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain; charset=utf-8"}
+        self._secrets: tuple[str, ...] = ()
         if username is not None:
             login = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
             self._headers["Authorization"] = f"Basic {login}"
+            self._secrets = (login, password or "")
 
     def post(self, body: str) -> None:
-        answer = self._pool.request("POST", self._url, body=gzip.compress(body.encode(), 1), headers=self._headers)
+        try:
+            answer = self._pool.request("POST", self._url, body=gzip.compress(body.encode(), 1), headers=self._headers)
+        except urllib3.exceptions.SSLError as error:
+            raise _Answer(0, _words(str(error), self._secrets), None) from None
         if answer.status != _STORED:
             header = {k.lower(): v for k, v in answer.headers.items()}
-            raise _Answer(answer.status, _words(answer.data), _retry_after(header))
+            raise _Answer(answer.status, _words(answer.data, self._secrets), _retry_after(header))
 
     def close(self) -> None:
         self._pool.clear()
@@ -241,15 +250,18 @@ def _cause(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _words(body: bytes | str | None) -> str:
-    """What the server said, short and on one line."""
+def _words(body: bytes | str | None, secrets: Sequence[str]) -> str:
+    """What the server said, short and on one line; some proxies answer with the request, its login included."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
         said = json.loads(text)
         text = str(said.get("message") or said.get("error") or text)
     except (ValueError, AttributeError):
         pass
-    return " ".join(text.split())[:_WORDS] or "no words"
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(text.split())[:_WORDS])
+    return text or "no words"
 
 
 def _retry_after(headers: dict[str, str]) -> float | None:

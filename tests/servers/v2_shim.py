@@ -7,6 +7,7 @@ faults of a script: each request takes the next word of it, and once it is used 
     429:1.5        with Retry-After                 cut       the connection is cut and nothing is stored
     hang:SECONDS   silence, then all is well        html      200 with a page, as a portal before a network answers
     moved          a redirection                    proxy     400 with a page, as a proxy answers that is misconfigured
+    echo           502 with the headers of the request, as some proxies answer that are being debugged
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class V2Shim:
             request.close_connection = True
         elif fault in {"html", "proxy"}:
             _reply(request, 200 if fault == "html" else 400, PAGE, {"Content-Type": "text/html"})
+        elif fault == "echo":
+            _reply(request, 502, f"\x1b[2J{request.headers}".encode(), {"Content-Type": "text/plain"})
         elif fault == "moved":
             _reply(request, 301, b"", {"Location": f"{self.url}/login"})
         elif fault:

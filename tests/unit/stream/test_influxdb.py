@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import itertools
 import json
 import re
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detectors.records import Forecast, Quality, Sample, Status, Verdict
 from stream.sinks.influxdb import InfluxSink
 from stream.sinks.sink import SinkUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AT = datetime(2026, 11, 23, 5, 13, 20, 123457, tzinfo=UTC)
 US = 1795410800123457
@@ -311,6 +321,54 @@ async def test_an_absent_server_is_said_in_the_words_of_the_operating_system(v2_
         await sink.close()
 
 
+# --- TLS -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of 127.0.0.1, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "private authority")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    words = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(*words))
+    return path
+
+
+async def test_a_certificate_is_checked_and_a_private_authority_can_be_named(influxd, certificate, monkeypatch):
+    influxd.stop()
+    influxd.start(certificate=certificate)
+    v2 = {
+        "version": 2,
+        "name": "store",
+        "site": "demo",
+        "url": influxd.url,
+        "bucket": "givre",
+        "org": "o",
+        "token": "secret-token",
+    }
+    for make in (lambda: v1_sink(influxd.url), lambda: InfluxSink(**v2)):
+        stranger = make()
+        said = str(await unavailable(stranger))
+        assert "not secure" in said
+        assert "certificate" in said
+        await stranger.close()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    sink = v1_sink(influxd.url)
+    assert await sink.write([sample(0)]) == []
+    await sink.close()
+    sink = InfluxSink(**v2)
+    assert "(404)" in str(await unavailable(sink)), "it got through, to a server that has no such API"
+    await sink.close()
+
+
 # --- secrets -------------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +386,19 @@ async def test_no_secret_is_ever_said(v2_shim, influxd, caplog):
         said += [repr(sink), repr(vars(sink)), *await sink.probe()]
         await sink.close()
     assert "t0ps3cret" not in json.dumps(said) + caplog.text
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_no_secret_is_said_by_who_repeats_the_request(v2_shim, version):
+    login = {"username": "givre", "password": "t0ps3cret"}
+    sink = v1_sink(v2_shim.url, **login) if version == 1 else v2_sink(v2_shim, token="t0ps3cret")
+    v2_shim.script = ["echo", "echo"]
+    for said in (str(await unavailable(sink)), *await sink.probe()):
+        assert "(502): ?[2JHost: 127.0.0.1" in said
+        assert "***" in said
+        assert "t0ps3cret" not in said
+        assert base64.b64encode(b"givre:t0ps3cret").decode() not in said
+    await sink.close()
 
 
 async def test_a_closed_sink_gives_up_a_batch_that_it_was_dividing(sink, v2_shim):
