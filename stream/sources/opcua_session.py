@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -18,12 +17,12 @@ from asyncua import Client, ua
 from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
 from asyncua.observer import Observer, SubscriptionEvent
 
-from detectors.records import Status
 from stream.sources.opcua_node import chunks, index_of, node_id, why
+from stream.sources.opcua_state import State
 from stream.sources.opcua_value import has_overflowed, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from asyncua.common.subscription import SubEvent, Subscription
@@ -44,15 +43,10 @@ GRACE_S = 5.0
 """For so long may asyncua's own reconnection fail at a server that answers others; it has been seen to hang."""
 RETRY_S = 30.0
 """How often tags that cannot be had are tried again, give or take a quarter."""
-COMPLAIN_S = 60.0
-"""How long a loss stays in the status; while it goes on it is counted up every `RECOUNT_S`."""
-RECOUNT_S = 10.0
 NOTIFICATIONS = 20_000
 """Room in asyncua's queue: twice what one answer of the server may carry, and it is emptied at each."""
 START_NODE = ua.NodeId(ua.Int32(ua.ObjectIds.Server_ServerStatus_StartTime))
 SAME_START_S = 1.0
-NAMES = 20
-"""Tags named in one status; the rest are counted."""
 
 
 class Lost(Exception):  # noqa: N818 - a state of the connection, not an error of a caller
@@ -111,22 +105,15 @@ class Session:
         self._plan = plan
         self._client = client
         self._inbox = inbox
-        self._intake = intake
         self._loop = asyncio.get_running_loop()
         self._renewal = _Renewal()
         self._index: dict[str, int] = {}
         self._started: datetime | None = None
         self._items: dict[int, _Item] = {}
-        self._missing: dict[UaTag, str] = {}
-        self._unfiltered: set[str] = set()
         self._heard = self._loop.time()
         self._differs_since: float | None = None
-        self._away = ""
         self._up_since: float | None = None
-        self._overflows: Counter[str] = Counter()
-        self._dropped = inbox.dropped
-        self._complained = -COMPLAIN_S
-        self._said: tuple[bool, str] | None = None
+        self._state = State(plan, inbox, intake)
 
     async def follow(self) -> None:
         """Subscribes and takes in until the connection is lost; raises `Lost` with the reason."""
@@ -140,7 +127,7 @@ class Session:
         tasks = [listening, asyncio.create_task(self._renewed())]
         try:
             await self._subscribe(subscription, self._plan.tags)
-            self._say()
+            self._state.say(self._loop.time())
             tasks.append(asyncio.create_task(self._watch(subscription)))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -173,7 +160,7 @@ class Session:
         self._heard = self._loop.time()
         item.last = value
         if has_overflowed(value):
-            self._overflows[item.tag.tag] += 1
+            self._state.overflows[item.tag.tag] += 1
         self._inbox.put(item.tag.tag, value, self._plan.clock.now())
 
     async def _renewed(self) -> None:
@@ -190,7 +177,7 @@ class Session:
             try:
                 wanted.append(_Item(tag, node_id(tag.node, self._index)))
             except ValueError as error:
-                self._missing[tag] = str(error)
+                self._state.missing[tag] = str(error)
         for portion in chunks(wanted):
             results = await self._request(subscription, portion)
             # A server may know no deadband, or no filter at all: then every change comes, and that is said.
@@ -200,11 +187,11 @@ class Session:
             for item, result in zip(portion, results, strict=True):
                 outcome = again.get(item, result)
                 if outcome is None:
-                    self._missing.pop(item.tag, None)
+                    self._state.missing.pop(item.tag, None)
                     if item in again:
-                        self._unfiltered.add(item.tag.tag)
+                        self._state.unfiltered.add(item.tag.tag)
                 else:
-                    self._missing[item.tag] = outcome
+                    self._state.missing[item.tag] = outcome
 
     async def _request(
         self, subscription: Subscription, items: Sequence[_Item], *, filtered: bool = True
@@ -255,18 +242,20 @@ class Session:
                 async with asyncio.timeout(REQUEST_S):
                     await self._check_server()
                     await self._check_silence()
-                if self._missing and self._loop.time() > retry_at:
+                if self._state.missing and self._loop.time() > retry_at:
                     retry_at = self._loop.time() + _retry_s()
                     async with asyncio.timeout(2 * REQUEST_S):
-                        await self._subscribe(subscription, list(self._missing))
-                answered, self._up_since, self._away = self._loop.time(), None, ""
+                        await self._subscribe(subscription, list(self._state.missing))
+                answered, self._up_since, self._state.away = self._loop.time(), None, ""
             except (ua.UaError, OSError, TimeoutError) as error:
-                self._away = self._away or f"{self._plan.endpoint} does not answer ({why(error)}): reconnecting"
-                self._say()
+                self._state.away = (
+                    self._state.away or f"{self._plan.endpoint} does not answer ({why(error)}): reconnecting"
+                )
+                self._state.say(self._loop.time())
                 await self._check_others()
                 if self._loop.time() - answered > AWAY_S:
                     raise Lost(f"{self._plan.endpoint} has not answered for {AWAY_S:g} s: connecting anew") from None
-            self._say()
+            self._state.say(self._loop.time())
 
     async def _check_server(self) -> None:
         started = await self._start_time()
@@ -318,49 +307,6 @@ class Session:
         started = None if value.Value is None else value.Value.Value
         return started if hasattr(started, "year") else None
 
-    # What is said
-
-    def _say(self) -> None:
-        """Reports the state of the connection, if it is another one than the last."""
-        plan, now = self._plan, self._loop.time()
-        if (losses := self._losses()) and now - self._complained > RECOUNT_S:
-            self._complained = now
-            self._overflows.clear()
-            self._dropped = self._inbox.dropped
-            self._report(ok=False, detail=losses)
-        elif self._away:
-            self._report(ok=False, detail=self._away)
-        elif now - self._complained < COMPLAIN_S:
-            return
-        elif self._missing:
-            tags = sorted(self._missing, key=lambda tag: tag.tag)
-            named = _named(f"{tag.tag} ({tag.node}): {self._missing[tag]}" for tag in tags)
-            detail = f"{len(tags)} of {len(plan.tags)} tags cannot be had at {plan.endpoint}: {named}"
-            self._report(ok=False, detail=detail)
-        else:
-            plain = f"; it takes no deadband for {_named(sorted(self._unfiltered))}" if self._unfiltered else ""
-            self._report(ok=True, detail=f"following {len(plan.tags)} tags at {plan.endpoint}{plain}")
-
-    def _losses(self) -> str:
-        """What was lost since it was last said."""
-        losses = []
-        if self._overflows:
-            named = _named(f"{tag} ({count} times)" for tag, count in sorted(self._overflows.items()))
-            losses.append(
-                f"values are lost, queues of {self._plan.endpoint} ran over: {named}; "
-                "raise `queue_size` or lower `publishing_interval_s`"
-            )
-        if dropped := self._inbox.dropped - self._dropped:
-            losses.append(f"{dropped} values dropped: more came than could be judged")
-        return "; ".join(losses)
-
-    def _report(self, *, ok: bool, detail: str) -> None:
-        if (ok, detail) != self._said:
-            self._said = (ok, detail)
-            self._intake.report(
-                Status(subject=f"source.{self._plan.source}", ok=ok, detail=detail, at=self._plan.clock.now())
-            )
-
 
 def _news(value: ua.DataValue, last: ua.DataValue | None, deadband: float, *, on_time: bool) -> bool:
     """Whether a value should have been reported after `last`."""
@@ -372,11 +318,6 @@ def _news(value: ua.DataValue, last: ua.DataValue | None, deadband: float, *, on
     if isinstance(new, int | float) and isinstance(old, int | float):
         return abs(new - old) > deadband
     return bool(new != old)
-
-
-def _named(names: Iterable[str]) -> str:
-    listed = list(names)
-    return "; ".join(listed[:NAMES]) + (f"; and {len(listed) - NAMES} more" if len(listed) > NAMES else "")
 
 
 def _retry_s() -> float:
