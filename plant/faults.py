@@ -170,8 +170,8 @@ def _parse_fault(text: str) -> Fault:
     return Fault(kind=kind, tag=tag, begin_s=begin_s, end_s=begin_s + duration_s, size=size)
 
 
-# Kind, tag, size, duration and the time until the next one begins. Faults of the machinery, from which the loop
-# needs up to two minutes to swing back into the band, take turns with faults of the instruments; hunting swings longest and gets more room.
+# Kind, tag, size, duration and the time until the next one begins. Faults of the machinery, from which the loop needs up to
+# two minutes to swing back into its band, take turns with faults of the instruments.
 _TOUR = (
     (Kind.LOAD_STEP, "", 0.5, 60.0, 140.0),
     (Kind.BAD_QUALITY, "flow", 0.0, 70.0, 110.0),

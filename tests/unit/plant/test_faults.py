@@ -58,12 +58,12 @@ def test_a_scenario_is_a_name_or_a_schedule() -> None:
         scenario("tuor")
 
 
-def test_the_tour_plays_every_kind_for_ever_about_every_two_minutes() -> None:
+def test_the_tour_plays_every_kind_for_ever_every_two_to_three_minutes() -> None:
     faults = list(itertools.islice(tour(), 200))
     assert {fault.kind for fault in faults[:10]} == set(Kind)
     spacings = [later.begin_s - sooner.begin_s for sooner, later in itertools.pairwise(faults)]
-    assert 100.0 < min(spacings) <= max(spacings) <= 180.0
-    assert sum(spacings) / len(spacings) == pytest.approx(132.0, abs=2.0)
+    assert 100.0 < min(spacings) <= max(spacings) <= 190.0
+    assert sum(spacings) / len(spacings) == pytest.approx(144.0, abs=2.0)
     assert all(60.0 <= fault.end_s - fault.begin_s <= 90.0 for fault in faults)
     assert all(sooner.end_s + 30.0 <= later.begin_s for sooner, later in itertools.pairwise(faults))
 
