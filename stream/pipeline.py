@@ -133,6 +133,9 @@ class Pipeline:
         `after_model` lets the sources wait until the model is up, or has said why not: for a replay, which has the time.
         """
         self.report(Status(subject="service", ok=True, detail="running", at=self._clock.now()))
+        if self._journal.recovered is not None:
+            # A loss may lie behind it: said as a failing journal, until the first write shows that the new one works.
+            self.report(Status(subject="journal", ok=False, detail=self._journal.recovered, at=self._clock.now()))
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(), name="journal")
             others = [

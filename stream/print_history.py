@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -54,14 +53,12 @@ def print_history(loaded: Loaded, query: HistoryQuery, *, console: Console, as_j
     if isinstance(journal, str):
         return journal
     try:
-        records = deque(
-            journal.history(
-                kinds=None if query.kind is None else {KINDS[query.kind]},
-                tag=query.tag,
-                since=_utc(query.since),
-                until=_utc(query.until),
-            ),
-            maxlen=query.limit,
+        records = journal.history(
+            kinds=None if query.kind is None else {KINDS[query.kind]},
+            tag=query.tag,
+            since=_utc(query.since),
+            until=_utc(query.until),
+            limit=query.limit,
         )
     finally:
         journal.close()

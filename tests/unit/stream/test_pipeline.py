@@ -210,3 +210,20 @@ async def test_the_watchdog_is_fed_by_progress_and_not_while_the_journal_is_stuc
     await until(lambda: beats > before)
     subject.stop()
     await run
+
+
+async def test_a_journal_that_had_to_be_started_anew_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    path.write_bytes(b"not a database" * 1000)
+    fresh = Journal(path, max_size_mb=8, keep_days=1)
+    subject = build(fresh, Feed())
+    run = asyncio.create_task(subject.run())
+    await until(lambda: subject.statuses.get("service") is not None)
+    subject.stop()
+    await run
+    said = [
+        r.detail for r in fresh.history(kinds={Status}) if isinstance(r, Status) and r.subject == "journal" and not r.ok
+    ]
+    fresh.close()
+    assert len(said) == 1
+    assert "moved" in said[0]
