@@ -230,7 +230,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 def _layout(path: Path, number: int, header: str, tags: Mapping[str, str], note: Callable[[str], None]) -> _Layout:
     where = f"{path}, line {number}"
-    for delimiter in sorted(";\t,", key=header.count, reverse=True):
+    for delimiter in ";\t,":
         names = [name.strip() for name in _cells(header, delimiter)]
         words = [name.casefold() for name in names]
         dates = [i for i, word in enumerate(words) if word in DATE_NAMES]

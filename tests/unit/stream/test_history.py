@@ -79,6 +79,9 @@ SHAPES = {
     "31/12/2014 01h00;120,5;5\n31/12/2014 01:00:10;121,5\n31/12/2014 01:00:20;;5,25;\n",
     "wide, time of day in a column of its own": "Date;Heure;flow;water\n"
     "31/12/2014;01:00;120,5;5\n31/12/2014;01:00:10;121,5;\n31/12/2014;01:00:20;;5,25\n",
+    "long, time of day before the date, and room around": "Heure, Date, Nom, Valeur,\n"
+    "01:00, 31/12/2014, flow , 120.5,\n01:00, 31/12/2014, water, 5,\n"
+    "01:00:10, 31/12/2014, flow, 121.5,\n01:00:20, 31/12/2014, water, 5.25,\n",
     "wide, offsets": "horodatage;flow;water\n2014-12-31T02:00:00+01:00;120,5;5\n"
     "2014-12-31T02:00:10 +0100;121,5;\n2014-12-30T20:00:20-05:00;;5,25\n",
     "empty cells and lines everywhere": "\n\nsep=;\nDATE ; flow ; water ;;\n\n 31/12/2014 01:00 ; 120,5 ; 5 ;;\n;;;;\n"
@@ -136,7 +139,7 @@ def test_numbers_as_plants_write_them(read, cell, value):
     [
         ("five", "unparsable"), ("5 C", "unparsable"), ("1.234,5", "unparsable"), ("0x10", "unparsable"), ("1_000", "unparsable"),
         ("--5", "unparsable"), ("٣", "unparsable"), ("5.1.2", "unparsable"), ("NaN", "not_finite"),
-        ("-inf", "not_finite"), ("1e999", "not_finite"), ("9" * 400, "not_finite"),
+        ("-inf", "not_finite"), ("1e999", "not_finite"), ("9" * 400, "not_finite"), ("x" * 400, "unparsable"),
     ],
 )  # fmt: skip
 def test_what_is_no_number_is_one_rejection_of_its_tag(read, cell, reason):
@@ -194,6 +197,16 @@ def test_an_impossible_date_is_one_rejection_wherever_it_stands(read, date):
         assert reading.refused == [("", "impossible_date")]
         assert f"line {place + 2}: " in reading.rejections[0].detail
         assert repr(date) in reading.rejections[0].detail
+
+
+def test_impossible_dates_after_a_good_one_are_rejections_however_many(read):
+    reading = read(f"{WIDE}2014-12-31 00:00;1;\n31/02/2014;2;\n" + "x;3;\n" * 50 + "2014-12-31 00:01;4;\n")
+    assert [row[2] for row in reading.rows] == [1, 4]
+    assert len(reading.rejections) == 51
+
+
+def test_a_last_line_without_an_end_is_whole_when_no_named_column_is_missing(read):
+    assert read("date;flow;;\n2014-12-31 00:00;5").rows == [("hx/flow", 0, 5)]
 
 
 def test_rows_of_units_and_words_under_the_header_are_passed_over(read):
