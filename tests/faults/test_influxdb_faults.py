@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import signal
+import subprocess
+import sys
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +28,32 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
+SERVICE = """
+import asyncio, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from detectors.records import Sample
+from stream.clock import SystemClock
+from stream.delivery import Delivery
+from stream.journal import Journal
+from stream.sinks.influxdb import InfluxSink
+
+async def main(path, url, i):
+    journal = Journal(Path(path), max_size_mb=64, keep_days=30)
+    sink = InfluxSink(name="db", site="demo", version=1, url=url, bucket="givre")
+    delivery = Delivery(journal, sink, report=lambda s: None, clock=SystemClock(), batch=50, backoff_s=(0.05, 0.3))
+    task = asyncio.create_task(delivery.run())
+    while not task.done():
+        at = [datetime(2026, 11, 23, tzinfo=UTC) + timedelta(milliseconds=k) for k in range(i, i + 10)]
+        samples = [Sample(tag="hx/water", value=float(k), source_at=a, arrived_at=a) for k, a in enumerate(at, i)]
+        await asyncio.to_thread(journal.append, samples)
+        i += 10
+        print(i, flush=True)
+        delivery.wake()
+        await asyncio.sleep(0)
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
 
 
 def sample(i: int) -> Sample:
@@ -106,6 +135,27 @@ async def test_a_server_killed_and_restarted_in_mid_stream_has_each_sample_once(
         assert stored(influxd) == [float(i) for i in range(7000)]
         assert [ok for ok, _ in itertools.groupby(ok for ok, _ in stream.said())] == [True, False, True, False, True]
         assert stream.journal.dead_letters("db") == []
+
+
+async def test_a_service_killed_at_any_moment_has_delivered_or_delivers_all_that_it_kept(tmp_path, influxd):
+    dice = random.Random(3)
+    kept = 0
+    for _ in range(6):
+        command = [sys.executable, "-c", SERVICE, str(tmp_path / "j"), influxd.url, str(kept)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as service:
+            said = [service.stdout.readline()]
+            await asyncio.sleep(dice.uniform(0.0, 0.4))
+            service.kill()
+            said += service.stdout.readlines()
+        kept = int([line for line in said if line.endswith(b"\n")][-1])
+    assert 0 < len(stored(influxd)) < kept + 10
+    sink = InfluxSink(name="db", site="demo", version=1, url=influxd.url, bucket="givre")
+    async with streaming(tmp_path / "j", sink) as stream:
+        await stream.settled()
+        there = stored(influxd)
+    assert there == [float(i) for i in range(len(there))]
+    # What was being kept when it was killed may be there as well.
+    assert len(there) in {kept, kept + 10}
 
 
 async def test_a_frozen_server_costs_neither_a_sample_nor_the_loop_its_beat(tmp_path, sink, influxd):
