@@ -107,7 +107,7 @@ def _text(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise wrong(f"expected at most {MAX_BYTES // 2**20} MiB", "a larger file")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise wrong("expected UTF-8", "another encoding", "Save the file as UTF-8.", line) from None

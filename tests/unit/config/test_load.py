@@ -67,6 +67,7 @@ def test_a_whole_number_is_a_number_and_a_number_is_no_whole_number(read: Read, 
         ("node: s=t", "node: s=t, value: $.v", "t.source.value: expected no `value`: it reads an MQTT payload"),
         ("name: plc, node: s=t", "name: broker, topic: a/b, deadband: 1", "t.source.deadband: expected no `deadband`"),
         ("name: plc, node: s=t", "name: broker, topic: a/b+", "t.source.topic: expected topic levels with / between them"),
+        ("name: plc, node: s=t", "name: broker, topic: a/#/b", "t.source.topic: expected topic levels with / between them"),
         ("name: plc, node: s=t", "name: broker, topic: t, value: v", "t.source.value: expected a path such as $.value"),
         ("unit: degC", "unit: degC\n        unit: K", ":10: assets.hx.tags.t.unit: expected once, found twice: also on line 9"),
         ("      t:", "      a/b:", ":8: assets.hx.tags.a/b: expected a name of letters, digits"),
@@ -96,6 +97,9 @@ def test_all_mistakes_are_said_at_once_in_the_order_of_their_lines(problems: Pro
     text = small.replace("degC", "5").replace("period_s: 10", "period_s: 0").replace("site: demo", "site: a/b")
     lines = [int(line.split(":")[1]) for line in problems(text)]
     assert lines == sorted(lines) == [1, 9, 10]
+    site, rest = text.split("\n", 1)
+    lines = [int(line.split(":")[1]) for line in problems(f"{rest}{site}\n")]
+    assert lines == [8, 9, 15], "in the order of the file, not of the schema"
 
 
 def test_a_key_in_the_wrong_section_is_told_the_keys_of_that_section_alone(problems: Problems, small: str) -> None:

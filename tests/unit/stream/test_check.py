@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from stream.check import Report, check
+from stream.check import Report, _probe, check
 from stream.model_folder import check_sha256, examine_folder
 
 if TYPE_CHECKING:
@@ -152,11 +152,13 @@ def test_each_secret_that_cannot_be_had_is_named(write: Callable[..., Path], mon
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     login = "bucket: givre, username: u, password: {credential: store}"
     more = "  alerts: {type: mqtt, host: localhost, client_id: c, username: u, password: {env: GIVRE_NONE}}\n"
+    more += '  other: {type: influxdb, url: "http://localhost", bucket: b, token: {file: none}}\n'
     path = write(("bucket: givre", login), ("sinks:\n", f"sinks:\n{more}"))
     report = check(path, connect=True)
     assert [line.split(", found")[0] for line in report.problems] == [
         f"{path}:15: sinks.alerts.password: expected the environment variable GIVRE_NONE",
-        f"{path}:16: sinks.store.password: expected the systemd credential store",
+        f"{path}:16: sinks.other.token: expected a secret in {path.parent}/none",
+        f"{path}:17: sinks.store.password: expected the systemd credential store",
     ]
     assert not report.connected
     assert "no endpoint was tried: secrets and certificates come first" in report.notes
@@ -282,6 +284,16 @@ def test_the_checksum_is_computed_with_connect(write: Callable[..., Path], model
     assert f":3: model.sha256: weights {model}/model.safetensors: expected sha256 {'0' * 64}, found {right}" in found
     report = of_model(write, f"{{path: {model}, sha256: '{right}'}}", connect=True)
     assert not any("model" in line for line in report.problems)
+
+
+async def test_an_endpoint_that_breaks_its_library_is_a_problem_of_its_own() -> None:
+    class Broken:
+        name = "broken"
+
+        async def probe(self) -> list[str]:
+            raise RuntimeError("a bug of somebody")
+
+    assert await _probe(Broken()) == ["RuntimeError: a bug of somebody"]
 
 
 async def test_each_tag_that_cannot_be_had_is_named(write: Callable[..., Path], ua_server, require) -> None:
