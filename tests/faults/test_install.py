@@ -83,7 +83,7 @@ def test_its_files_belong_to_root_and_only_the_service_may_read_them(installed: 
         "/etc/systemd/system/givre.service root:root 644",
     ]
     assert "nologin" in installed.run("getent passwd givre").stdout
-    assert installed.run("runuser -u givre -- cat /etc/givre/givre.yaml").stdout.startswith("# Givre")
+    assert installed.run("runuser -u givre -- cat /etc/givre/givre.yaml").stdout.startswith("## Givre")
     assert "\nstate_folder: /var/lib/givre\n" in installed.run("cat /etc/givre/givre.yaml").stdout
     assert installed.run("runuser -u nobody -- cat /etc/givre/givre.yaml").returncode != 0
 
