@@ -337,3 +337,57 @@ class RecordingIntake:
                     f"waited {limit_s:g} s in vain: {len(self.samples)} samples, {self.rejections} {self.statuses}"
                 )
             await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """Folder of the default model: the one in the cache folder, fetched if it is not there yet."""
+    from stream.weights import default_model
+
+    return default_model()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Call it with a kind of tokenizer to get the folder of a small random Llama; see `_tiny_model`."""
+    made: dict[str, Path] = {}
+
+    def make(tokens: str = "splits", **config: object) -> Path:
+        key = f"{tokens}-{sorted(config.items())}"
+        if key not in made:
+            made[key] = _tiny_model(tmp_path_factory.mktemp(f"model-{tokens}"), tokens, config)
+        return made[key]
+
+    return make
+
+
+def _tiny_model(folder: Path, tokens: str, config: dict[str, object]) -> Path:
+    """A random Llama of two layers with sharp opinions, and a tokenizer that *splits* digits, *merges* pairs of them, has
+    three-digit *groups*, writes digits only with a *space* before them, or has *none*.
+    """
+    import torch
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    digits, others = list("0123456789"), ["<s>", ",", " ", "a", "b", "c"]
+    pairs = [(a, b) for a in digits for b in digits]
+    pieces = {
+        "splits": [*others, *digits],
+        "merges": [*others, *digits, *(a + b for a, b in pairs)],
+        "groups": [*others, *digits, *(f"{i:03d}" for i in range(1000))],
+        "spaced": [*others, *(f"\u2581{c}" for c in (*digits, ","))],
+        "none": others,
+    }[tokens]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    if tokens == "groups":
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="a"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\d{3}|."), "isolated")
+    else:
+        tokenizer = Tokenizer(models.BPE(vocabulary, pairs if tokens == "merges" else [], unk_token="a"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    torch.manual_seed(5)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 2048}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.4}
+    shape = LlamaConfig(vocab_size=len(pieces), **{**sizes, **heads, **config})
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    return folder

@@ -46,7 +46,7 @@ def test_symbols_in_their_order_are_the_number(tiny_model: Callable[..., Path]) 
 
 
 def test_a_vocabulary_without_digits_is_refused_by_name(tiny_model: Callable[..., Path]) -> None:
-    with pytest.raises(ModelError, match="expected a token for each digit.*found none for 0 1 2"):
+    with pytest.raises(ModelError, match=r"expected a token for each digit.*found none for 0 1 2"):
         choose_alphabet(AutoTokenizer.from_pretrained(tiny_model("none")))
 
 
