@@ -229,6 +229,12 @@ async def test_a_record_that_no_point_can_be_made_of_is_refused_and_blocks_nobod
     assert values(influxd) == [0.0, 1.0]
 
 
+async def test_refusals_are_in_the_order_of_the_records_whoever_refused(sink):
+    broken = Forecast(tag="hx/water", forecaster="f", made_at=AT, period_s=10, quantiles=((1.0, 2.0),))
+    refused = await sink.write([bad(0), sample(0), broken, bad(1), sample(1), broken])
+    assert [r.index for r in refused] == [0, 2, 3, 5]
+
+
 # --- what may be better later --------------------------------------------------------------------------------------------
 
 
