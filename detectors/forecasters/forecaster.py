@@ -17,7 +17,8 @@ class Forecaster(Protocol):
 
     Obligations, each a case of `tests/contract/test_forecaster.py`:
 
-    - one forecast per window that holds at least one value, in the order given; a window of holes alone gets none;
+    - one forecast per window that it can say something of, in the order given; a window of holes alone gets none, and a
+      forecaster may ask for more than one value (its class says how many, and where);
     - exactly `horizon` steps each, finite, quantiles sorted, whatever the window holds: constant, tiny, huge, holes;
     - timestamps are those of the window's grid;
     - it may keep a cache between calls, but the answer depends on the windows (and the seed) alone: a forecaster made

@@ -38,7 +38,9 @@ class Persistence:
 
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         """A forecast per window that holds any value; a hole at its end is held over."""
-        return [made for window in windows if (made := self._forecast(window, horizon)) is not None]
+        # At the edge of what a double can be, changes overflow: they are left out, and the paths clipped.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return [made for window in windows if (made := self._forecast(window, horizon)) is not None]
 
     def _forecast(self, window: Window, horizon: int) -> Forecast | None:
         values = np.asarray(window.values, dtype=np.float64)
