@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -90,8 +91,15 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
     Raises ReplayError for a file that cannot be read, or that has nothing of the configured tags.
     """
     tags = loaded.settings.tags()
-    names = {name: name for name in tags} | {name.partition("/")[2]: name for name in tags}
+    # A file may use the tag's own name where no two assets share it.
+    short = Counter(name.partition("/")[2] for name in tags)
+    names = {name.partition("/")[2]: name for name in tags if short[name.partition("/")[2]] == 1}
+    names |= {name: name for name in tags}
     clock = _FileClock()
+
+    def note(line: str) -> None:
+        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+
     folder.mkdir(parents=True, exist_ok=True)
     journal_path = folder / "journal.sqlite3"
     if journal_path.exists():
@@ -106,7 +114,7 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
         )
         history.pipeline = pipeline
         try:
-            history.samples = read_history(path, tags=names, timezone=timezone, reject=pipeline.reject)
+            history.samples = read_history(path, tags=names, timezone=timezone, reject=pipeline.reject, note=note)
         except HistoryError as error:
             raise ReplayError(str(error)) from error
         asyncio.run(pipeline.run(after_model=True))
