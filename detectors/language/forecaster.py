@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from detectors.language.cache import Forks
+from detectors.language.model import free_memory
 from detectors.language.plan import FORK_BYTES, plan_memory
 from detectors.language.reader import Reader
 from detectors.records import LEVELS, Forecast
@@ -60,6 +61,8 @@ class LanguageForecaster:
         self._samples = samples
         self._temperature = temperature
         self._seed = seed
+        self._planned = -1
+        self._plan((), 0)
 
     @property
     def name(self) -> str:
@@ -72,28 +75,40 @@ class LanguageForecaster:
         return self._model.description
 
     def read(self, windows: Sequence[Window]) -> list[list[Score]]:
-        """Scores of the values that are new since the last call; see `Reader.read`."""
+        """Scores of the values that are new since the last call; see `Reader.read`. Raises as `forecast` does."""
+        self._plan(windows, 0)
         return self._reader.read(windows)
 
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         """Forecasts of the next `horizon` steps of each window that can be read, in order.
 
-        Raises ModelError for a context and a horizon that are together longer than the model's.
+        Raises ModelError for a context and a horizon that are together longer than the model's, and where new tags need
+        more memory than there is: before any of it is taken.
         """
-        # Refuses a horizon that the model's positions do not reach.
-        plan_memory(
-            self._model.shape,
-            tags=len(windows),
-            context=self._context,
-            samples=self._samples,
-            horizon=horizon,
-            number_bytes=self._model.dtype.itemsize,
-        )
+        self._plan(windows, horizon)
         self._reader.read(windows)
         found = ((window, self._reader.place(window.tag)) for window in windows)
         ready = [(window, place) for window, place in found if place is not None]
         cells = self._draw(ready, horizon)
         return [self._forecast(window, place, cells[i]) for i, (window, place) in enumerate(ready)]
+
+    def _plan(self, windows: Sequence[Window], horizon: int) -> None:
+        new = self._reader.rows_lacking(windows)
+        if not new and horizon <= self._planned:
+            return
+        number_bytes = self._model.dtype.itemsize
+        plan = plan_memory(
+            self._model.shape,
+            tags=self._reader.cache.rows + new,
+            context=self._context,
+            samples=self._samples,
+            horizon=horizon,
+            number_bytes=number_bytes,
+        )
+        # Weights and rows that are there already have been taken.
+        taken = plan.weights + self._reader.cache.rows * plan.per_tag
+        plan.require(free_memory(self._model.device) + taken, where=str(self._model.device))
+        self._planned = max(self._planned, horizon)
 
     def _forecast(self, window: Window, place: Place, cells: NDArray[np.int64]) -> Forecast:
         assert place.grid is not None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,13 +25,11 @@ from detectors.language.int8 import quantise
 from detectors.language.plan import Shape, read_shape
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor, nn
 
     from detectors.language.cache import Pass
 
-__all__ = ["LanguageModel", "check_sha256", "load_model", "pick_device", "pick_numbers"]
+__all__ = ["LanguageModel", "check_sha256", "free_memory", "load_model", "pick_device", "pick_numbers"]
 
 _DTYPES = {
     "float32": torch.float32,
@@ -182,6 +182,21 @@ def spare_cores() -> int:
     with the rest of the service, all of them wait for it: measured, a forecast took 17 times as long.
     """
     return max(len(os.sched_getaffinity(0)) - 1, 1)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be taken there; on the processor, of the machine and of our control group, the lesser."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        group = Path("/sys/fs/cgroup") / line.partition("::")[2].lstrip("/")
+        with suppress(OSError, ValueError):  # another kind of control group, or no limit ("max")
+            limit = int((group / "memory.max").read_text(encoding="ascii"))
+            free = min(free, limit - int((group / "memory.current").read_text(encoding="ascii")))
+    return free
 
 
 def pick_numbers(device: torch.device) -> str:

@@ -131,6 +131,10 @@ class Reader:
         place = self._places.get(tag)
         return place if place is not None and place.length else None
 
+    def rows_lacking(self, windows: Sequence[Window]) -> int:
+        """How many more rows of the cache reading these windows would take."""
+        return max(len({window.tag for window in windows} - self._places.keys()) - len(self._free), 0)
+
     def forget(self, tags: Sequence[str]) -> None:
         """Drops tags; their rows are used for others."""
         for tag in tags:

@@ -137,6 +137,11 @@ def test_a_horizon_beyond_the_models_positions_is_refused(forecaster, window) ->
         forecaster().forecast([window(range(10), end=9)], horizon=500)
 
 
+def test_a_context_longer_than_the_models_is_refused_at_once(forecaster) -> None:
+    with pytest.raises(ModelError, match="Set `context` to 511 or less"):
+        forecaster(context=512)
+
+
 @pytest.mark.parametrize("settings", [{"samples": 0}, {"temperature": 0.0}])
 def test_settings_that_draw_nothing_are_refused(forecaster, settings: dict) -> None:
     with pytest.raises(ValueError, match="samples and temperature above 0"):
@@ -177,3 +182,16 @@ def test_tags_that_look_alike_and_moments_draw_futures_of_their_own(forecaster, 
     a, b = made.forecast([window(values, end=99, tag=tag) for tag in ("x/a", "x/b")], horizon=HORIZON)
     [later] = made.forecast([window(values, end=100, tag="x/a")], horizon=HORIZON)
     assert len({a.paths, b.paths, later.paths}) == 3
+
+
+def test_tags_that_do_not_fit_are_refused_before_they_take_anything(forecaster, window, monkeypatch) -> None:
+    made, windows = forecaster(), some_windows(window)
+    made.forecast(windows[:2], horizon=2)
+    monkeypatch.setattr("detectors.language.forecaster.free_memory", lambda _device: 100_000)
+    made.forecast(windows[:2], horizon=2)
+    crowd = [window(range(10), end=9, tag=f"x/new{i}") for i in range(10_000)]
+    for ask in (lambda: made.forecast(crowd, horizon=2), lambda: made.read(crowd)):
+        with pytest.raises(ModelError, match=r"expected at least .* free .*10002 tags.* Ways out: fewer tags"):
+            ask()
+    assert made._reader.cache.rows == 2
+    made.forecast(windows[:2], horizon=2)

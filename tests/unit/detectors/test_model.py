@@ -138,6 +138,11 @@ def test_the_device_that_was_asked_for_must_be_there() -> None:
             pick_device("cuda")
 
 
+def test_free_memory_is_what_the_machine_has_left() -> None:
+    free = model_module.free_memory(torch.device("cpu"))
+    assert 2**20 < free < 2**50
+
+
 @pytest.mark.parametrize(
     ("matrix", "integer", "picked"), [(True, True, "bfloat16"), (False, True, "int8"), (False, False, "float32")]
 )
