@@ -24,9 +24,10 @@ from asyncua.ua.uaerrors import (
 from detectors.records import Status
 from stream.backoff import Backoff
 from stream.sources.opcua_inbox import Inbox
-from stream.sources.opcua_node import NamespaceError, UaTag, chunks, index_of, node_id, why
+from stream.sources.opcua_node import NamespaceError, UaTag, chunks, index_of, node_id, portion_of, why
 from stream.sources.opcua_security import UaSecurity, UaSecurityError, secure, thumbprint_of
 from stream.sources.opcua_session import REQUEST_S, Lost, Plan, Session
+from stream.sources.opcua_subscription import KEPT_S
 from stream.sources.opcua_value import UaValueError, name_of, read
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class OpcuaSource:
                 nodes.append((tag, node_id(tag.node, index)))
             except ValueError as error:
                 problems[tag] = str(error)
-        for portion in chunks(nodes):
+        for portion in chunks(nodes, await portion_of(client)):
             values = await client.read_attributes([client.get_node(node) for _, node in portion])
             for (tag, _), value in zip(portion, values, strict=True):
                 code = name_of(value.StatusCode) if value.StatusCode is not None else "Good"
@@ -163,6 +164,7 @@ class OpcuaSource:
         # A client per connection: one that is used again may wait for ever in connect.
         client = Client(self._plan.endpoint, timeout=min(REQUEST_S, within_s), watchdog_intervall=5.0)
         client.name = client.description = f"Givre {self._name}"
+        client.session_timeout = round(1000 * KEPT_S)
         client.application_uri = f"urn:givre:{self._name}"
         try:
             async with asyncio.timeout(within_s):

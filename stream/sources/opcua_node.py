@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
     from asyncua import Client
 
-__all__ = ["NamespaceError", "UaTag", "chunks", "index_of", "node_id", "why"]
+__all__ = ["NamespaceError", "UaTag", "chunks", "index_of", "node_id", "portion_of", "why"]
 
 Thing = TypeVar("Thing")
 
-CHUNK = 200
-"""Nodes per request: small controllers refuse many at once (OperationLimits)."""
+PORTION = 200
+"""Nodes per request, at most: fewer where the server says that it takes fewer."""
+LIMITS = (
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+)
 
 
 class NamespaceError(Exception):
@@ -65,9 +69,16 @@ def node_id(text: str, index: dict[str, int]) -> ua.NodeId:
         raise ValueError("expected s=NAME, i=NUMBER, g=GUID or b=BYTES, or one of these after nsu=URI;") from None
 
 
-def chunks(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
+async def portion_of(client: Client) -> int:
+    """How many nodes this server takes in one request; a server that says 0, or nothing, takes any number (Part 5, 6.3.11)."""
+    values = await client.read_attributes([client.get_node(ua.NodeId(ua.Int32(limit))) for limit in LIMITS])
+    limits = [value.Value.Value for value in values if value.Value is not None]
+    return min([PORTION, *(limit for limit in limits if isinstance(limit, int) and limit > 0)])
+
+
+def chunks(things: Sequence[Thing], portion: int) -> Iterator[Sequence[Thing]]:
     """The things in portions that fit one request."""
-    return (things[at : at + CHUNK] for at in range(0, len(things), CHUNK))
+    return (things[at : at + portion] for at in range(0, len(things), portion))
 
 
 def why(error: BaseException) -> str:

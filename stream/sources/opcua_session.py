@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from asyncua import Client, ua
-from asyncua.common.subscription import DataChangeEvent, OverflowPolicy, StatusChangeEvent
-from asyncua.observer import Observer, SubscriptionEvent
+from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent
 
-from stream.sources.opcua_node import chunks, index_of, node_id, why
+from stream.sources.opcua_node import chunks, index_of, node_id, portion_of, why
 from stream.sources.opcua_state import State
+from stream.sources.opcua_subscription import Overseer, data_filter, publishing_s_of, subscribe
 from stream.sources.opcua_value import has_overflowed, name_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ GRACE_S = 5.0
 """For so long may asyncua's own reconnection fail at a server that answers others; it has been seen to hang."""
 RETRY_S = 30.0
 """How often tags that cannot be had are tried again, give or take a quarter."""
-NOTIFICATIONS = 20_000
-"""Room in asyncua's queue: twice what one answer of the server may carry, and it is emptied at each."""
+UNDER_WAY_S = 10.0
+"""For so long may a change be on its way beyond twice its intervals: a controller may sample it more slowly than asked."""
 START_NODE = ua.NodeId(ua.Int32(ua.ObjectIds.Server_ServerStatus_StartTime))
 SAME_START_S = 1.0
 
@@ -76,17 +76,6 @@ class Plan:
     clock: Clock
 
 
-class _Renewal(Observer):  # type: ignore[misc]  # asyncua is read without its types
-    """Notices that asyncua has subscribed anew by itself, at node ids that may mean something else by now."""
-
-    def __init__(self) -> None:
-        self.happened = asyncio.Event()
-
-    def on_subscription_event(self, subscription_id: int | None, event: SubscriptionEvent) -> None:  # noqa: ARG002 - asyncua's
-        if event is SubscriptionEvent.RECREATED:
-            self.happened.set()
-
-
 class _Item:
     """A tag that is subscribed: its node, and what was last told of it."""
 
@@ -106,8 +95,10 @@ class Session:
         self._client = client
         self._inbox = inbox
         self._loop = asyncio.get_running_loop()
-        self._renewal = _Renewal()
+        self._overseer = Overseer()
         self._index: dict[str, int] = {}
+        self._portion = 1
+        self._patience_s = 0.0
         self._started: datetime | None = None
         self._items: dict[int, _Item] = {}
         self._heard = self._loop.time()
@@ -117,12 +108,12 @@ class Session:
 
     async def follow(self) -> None:
         """Subscribes and takes in until the connection is lost; raises `Lost` with the reason."""
-        self._client.uaclient.observer = self._renewal
         self._index = await index_of(self._client, self._plan.namespace)
         self._started = await self._start_time()
-        subscription = await self._client.create_subscription(
-            1000 * self._plan.publishing_s, queue_maxsize=NOTIFICATIONS, overflow=OverflowPolicy.DROP_OLDEST
-        )
+        self._portion = await portion_of(self._client)
+        subscription = await subscribe(self._client, self._plan.publishing_s, self._overseer)
+        under_way_s = min(self._plan.silent_after_s, UNDER_WAY_S)
+        self._patience_s = 2 * (publishing_s_of(subscription) + self._plan.sampling_s) + under_way_s
         listening = asyncio.create_task(self._listen(subscription))
         tasks = [listening, asyncio.create_task(self._renewed())]
         try:
@@ -151,7 +142,7 @@ class Session:
             self._take(event)
 
     def _take(self, event: SubEvent) -> None:
-        if not isinstance(event, DataChangeEvent) or self._renewal.happened.is_set():
+        if not isinstance(event, DataChangeEvent) or self._overseer.renewed.is_set():
             return
         item = self._items.get(event.data.monitored_item.ClientHandle)
         value = event.data.monitored_item.Value
@@ -164,7 +155,7 @@ class Session:
         self._inbox.put(item.tag.tag, value, self._plan.clock.now())
 
     async def _renewed(self) -> None:
-        await self._renewal.happened.wait()
+        await self._overseer.renewed.wait()
         endpoint = self._plan.endpoint
         raise Lost(f"{endpoint} has forgotten our subscription: looking its nodes up again", at_once=True)
 
@@ -178,7 +169,7 @@ class Session:
                 wanted.append(_Item(tag, node_id(tag.node, self._index)))
             except ValueError as error:
                 self._state.missing[tag] = str(error)
-        for portion in chunks(wanted):
+        for portion in chunks(wanted, self._portion):
             results = await self._request(subscription, portion)
             # A server may know no deadband, or no filter at all: then every change comes, and that is said.
             refused = [i for i, r in zip(portion, results, strict=True) if r is not None and "Filter" in r]
@@ -204,7 +195,7 @@ class Session:
             request = subscription._make_monitored_item_request(  # noqa: SLF001 - asyncua's public call takes one filter for all
                 self._client.get_node(item.node),
                 ua.AttributeIds.Value,
-                self._filter(item.tag.deadband) if filtered else None,
+                data_filter(item.tag.deadband, on_time=self._plan.trigger == "timestamp") if filtered else None,
                 self._plan.queue_size,
                 ua.MonitoringMode.Reporting,
                 1000 * self._plan.sampling_s,
@@ -218,17 +209,6 @@ class Session:
             if outcome is not None:
                 del self._items[request.RequestedParameters.ClientHandle]
         return outcomes
-
-    def _filter(self, deadband: float) -> ua.DataChangeFilter | None:
-        on_time = self._plan.trigger == "timestamp"
-        if not on_time and not deadband:
-            return None
-        wanted = ua.DataChangeFilter()
-        wanted.Trigger = ua.DataChangeTrigger.StatusValueTimestamp if on_time else ua.DataChangeTrigger.StatusValue
-        if deadband:
-            wanted.DeadbandType = ua.UInt32(ua.DeadbandType.Absolute)
-            wanted.DeadbandValue = ua.Double(deadband)
-        return wanted
 
     # What is watched
 
@@ -289,13 +269,13 @@ class Session:
             return
         # The change may be a moment old, and its report under way.
         self._differs_since = self._differs_since or now
-        if self._heard < self._differs_since < now - 2 * self._plan.publishing_s:
+        if self._heard < self._differs_since < now - self._patience_s:
             raise Lost(
                 f"{self._plan.endpoint} has new values and has reported none for {now - self._heard:.0f} s: connecting anew"
             )
 
     async def _differs(self) -> bool:
-        for portion in chunks(list(self._items.values())):
+        for portion in chunks(list(self._items.values()), self._portion):
             nodes = [self._client.get_node(item.node) for item in portion]
             for item, value in zip(portion, await self._client.read_attributes(nodes), strict=True):
                 if _news(value, item.last, item.tag.deadband, on_time=self._plan.trigger == "timestamp"):

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from stream.clock import SystemClock
-from stream.sources import opcua_inbox
+from stream.sources import opcua_inbox, opcua_subscription
 from stream.sources.opcua import OpcuaSource, UaTag
 
 BACK_S = 15.0  # within which data comes again
@@ -134,6 +134,23 @@ async def test_a_reset_of_the_network_loses_nothing(ua_server, intake, relay):
         relay.reset()
         await more(intake, n=20)
     assert lost(counted(intake)) == []
+
+
+async def test_what_a_reset_swallows_after_a_quiet_time_is_fetched_again(ua_server, intake, relay, monkeypatch):
+    monkeypatch.setattr(opcua_subscription, "KEEP_ALIVE_S", 0.3)
+    ua_server.start("--node=x/a")
+    ua_server.tell(write="x/a", value=1.0, type="Double")
+    async with running(make(ua_server, "x/a", port=relay.port, silent_after_s=60.0), intake):
+        await intake.until(lambda: 1.0 in intake.values)
+        await asyncio.sleep(1.5)  # a few keep-alives
+        relay.hole = True
+        for value in (2.0, 3.0):
+            await asyncio.to_thread(ua_server.tell, write="x/a", value=value, type="Double")
+            await asyncio.sleep(0.3)  # it is sent, and on its way
+        relay.reset()
+        relay.hole = False
+        await intake.until(lambda: 3.0 in intake.values, BACK_S)
+    assert intake.values == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.slow

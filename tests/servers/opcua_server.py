@@ -4,7 +4,8 @@ Nodes ``s=x/a`` ... in the namespace ``urn:plant``, and ``s=count``, which count
 hole in the integers is a lost sample. It prints ``ready`` once it listens; each line of JSON on its input is done and answered
 with a line of JSON: ``{"write": "x/a", "value": 1.5, "type": "Double", "status": "Good", "source": ISO or null, "server": ...}``,
 ``{"add": NODE}``, ``{"delete": NODE}``, ``{"forget": true}`` (drops what clients subscribed, and tells nobody). Each answer says
-how many write and call requests, and how many logins, there have been.
+how many write and call requests, and how many logins, there have been, and for how long (s) the server would keep the sessions
+and subscriptions that it has if their clients were gone.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from asyncua import Server, ua
+from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.truststore import TrustStore
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
+from asyncua.server.internal_session import InternalSession
 from asyncua.server.monitored_item_service import MonitoredItemService
+from asyncua.server.subscription_service import SubscriptionService
 from asyncua.server.uaprocessor import UaProcessor
 from asyncua.server.user_managers import UserManager
 
@@ -34,6 +38,10 @@ POLICIES = {
     "Basic256Sha256": ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     "Aes256Sha256RsaPss": ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
 }
+LIMITS = (
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    ua.ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+)
 FORBIDDEN = {ua.ObjectIds.WriteRequest_Encoding_DefaultBinary, ua.ObjectIds.CallRequest_Encoding_DefaultBinary}
 TICK_S = 0.1
 
@@ -83,6 +91,12 @@ class PlantServer:
         self.watch_requests()
         if options.no_filter:
             refuse_filters()
+        if options.most:
+            limit_operations(options.most)
+            for limit in LIMITS:
+                await server.get_node(ua.NodeId(limit)).write_value(ua.UInt32(options.most))
+        if options.slowest:
+            publish_slowly(options.slowest)
 
     async def add(self, node: str) -> None:
         variable = await self.server.nodes.objects.add_variable(ua.NodeId(node, self.index), node, 0.0)
@@ -136,7 +150,15 @@ class PlantServer:
         elif "forget" in order:
             for subscription in self.server.iserver.subscription_service.subscriptions.values():
                 subscription.monitored_item_srv.delete_all_monitored_items()
-        return {"ok": True, "writes": self.forbidden, "logins": self.login.seen}
+        return {"ok": True, "writes": self.forbidden, "logins": self.login.seen, "keeps": self.keeps()}
+
+    def keeps(self) -> dict[str, list[float]]:
+        iserver = self.server.iserver
+        kept = [s.data for s in iserver.subscription_service.subscriptions.values()]
+        return {
+            "sessions": [session.session_timeout for session in iserver._external_sessions.values()],
+            "subscriptions": [d.RevisedLifetimeCount * d.RevisedPublishingInterval / 1000 for d in kept],
+        }
 
 
 def refuse_filters() -> None:
@@ -151,6 +173,34 @@ def refuse_filters() -> None:
         return await create(service, params)
 
     MonitoredItemService._create_data_change_monitored_item = strict
+
+
+def limit_operations(most: int) -> None:
+    """Refuses requests for more nodes than `most`, as small controllers do."""
+    create, read = InternalSession.create_monitored_items, InternalSession.read
+
+    async def create_some(session, params):
+        if len(params.ItemsToCreate) > most:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+        return await create(session, params)
+
+    async def read_some(session, params):
+        if len(params.NodesToRead) > most:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+        return await read(session, params)
+
+    InternalSession.create_monitored_items, InternalSession.read = create_some, read_some
+
+
+def publish_slowly(slowest_s: float) -> None:
+    """Publishes no faster than every `slowest_s`, whatever a client asks for."""
+    create = SubscriptionService.create_subscription
+
+    async def revised(service, params, *rest, **more):
+        params.RequestedPublishingInterval = max(params.RequestedPublishingInterval, 1000 * slowest_s)
+        return await create(service, params, *rest, **more)
+
+    SubscriptionService.create_subscription = revised
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -190,6 +240,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--trust")
     parser.add_argument("--login", default="", help="NAME:PASSWORD, the only ones let in")
     parser.add_argument("--no-filter", action="store_true")
+    parser.add_argument("--most", type=int, default=0, help="nodes in one request; 0: any number")
+    parser.add_argument("--slowest", type=float, default=0.0, help="shortest publishing interval (s)")
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from asyncua import ua
 
-from stream.sources.opcua_node import CHUNK, chunks, node_id, why
+from stream.sources.opcua_node import chunks, node_id, why
 
 INDEX = {"": 4, "urn:plant": 4, "urn:other": 7}
 
@@ -43,9 +43,9 @@ def test_what_is_no_node_says_what_is_expected(text, words):
 
 
 def test_portions_hold_everything_once_in_order():
-    things = list(range(2 * CHUNK + 1))
-    portions = list(chunks(things))
-    assert [len(portion) for portion in portions] == [CHUNK, CHUNK, 1]
+    things = list(range(7))
+    portions = list(chunks(things, 3))
+    assert [len(portion) for portion in portions] == [3, 3, 1]
     assert [thing for portion in portions for thing in portion] == things
 
 

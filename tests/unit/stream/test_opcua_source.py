@@ -198,6 +198,43 @@ async def test_a_subscription_that_went_dead_without_a_word_is_made_anew(ua_serv
     assert intake.statuses[-1].ok
 
 
+async def test_a_server_that_publishes_slower_than_asked_is_not_taken_for_dead(ua_server, intake, monkeypatch):
+    monkeypatch.setattr(opcua_session, "CHECK_S", 0.2)
+    ua_server.start("--node=x/a", "--slowest=2")
+    ua_server.tell(write="x/a", value=1.0, type="Double")
+    async with running(make(ua_server, silent_after_s=0.5), intake):
+        await intake.until(lambda: 1.0 in intake.values)
+        await asyncio.sleep(0.6)  # past the silence, right after a publication
+        ua_server.tell(write="x/a", value=2.0, type="Double")
+        await intake.until(lambda: 2.0 in intake.values, 5)
+    assert intake.values == [1.0, 2.0]  # a new connection would have brought 1.0 or 2.0 again
+    assert [status.ok for status in intake.statuses] == [True]
+
+
+async def test_a_server_that_takes_few_nodes_in_a_request_is_asked_for_few(ua_server, intake):
+    tags = [f"x/{n}" for n in range(8)]
+    ua_server.start(*(f"--node={tag}" for tag in tags), "--most=3")
+    for tag in tags:
+        ua_server.tell(write=tag, value=1.0, type="Double")
+    source = make(ua_server, *tags, silent_after_s=0.3)
+    async with running(source, intake):
+        await intake.until(lambda: {sample.tag for sample in intake.samples} == set(tags))
+        await asyncio.sleep(1.0)  # a few rounds of the watch, with the values asked for
+    assert [status.ok for status in intake.statuses] == [True]
+    assert await source.probe() == []
+
+
+async def test_a_server_is_not_left_with_our_sessions_for_long_should_we_die(ua_server, intake):
+    ua_server.start("--node=x/a")
+    async with running(make(ua_server), intake):
+        await intake.until(lambda: intake.samples)
+        (session_s,), (subscription_s,) = (ua_server.tell()["keeps"][kind] for kind in ("sessions", "subscriptions"))
+    # Longer than we wait for it over a cut of the network, and no longer than some minutes.
+    for kept_s in (session_s, subscription_s):
+        assert opcua_session.AWAY_S < kept_s <= 5 * 60
+    assert ua_server.tell()["keeps"] == {"sessions": [], "subscriptions": []}
+
+
 async def test_a_peer_that_talks_nonsense_is_survived_and_named(intake):
     async def nonsense(reader, writer):
         await reader.read(10)
