@@ -18,6 +18,7 @@ from asyncua.crypto.validator import CertificateValidator, CertificateValidatorO
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.verification import Store, VerificationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,8 @@ MEANING = {
     "BadCertificateUseNotAllowed": "it may not be used for a server",
     "BadCertificateInvalid": "it lacks what an application certificate must say",
 }
-
-
+SUFFIXES = {".der", ".pem", ".crt", ".cer"}
+"""Of the files in the folder of the trusted; others may lie there."""
 KEEP = 50
 """Refused certificates kept; a stranger with ever new ones must not fill the disk."""
 
@@ -49,7 +50,7 @@ class UaSecurityError(Exception):
 class UaSecurity:
     """Our own certificate and key (PEM or DER, told apart by their content), and the folder of the certificates that we trust.
 
-    A folder ``crl`` beside the trusted ones may hold revocation lists.
+    A folder ``crl`` beside the trusted ones may hold revocation lists (PEM or DER as well).
     """
 
     policy: Literal["Basic256Sha256", "Aes256Sha256RsaPss"]
@@ -60,16 +61,10 @@ class UaSecurity:
 
 async def secure(client: Client, security: UaSecurity) -> None:
     """Prepares a client, before it connects; raises UaSecurityError for files that cannot be used."""
-    client.application_uri = _application_uri(security.certificate)
-    try:
-        store, empty = _trusted(security.trust)
-        if not empty:  # asyncua raises for a store without certificates; ours just trusts nobody yet
-            await store.load_trust()
-        await store.load_crl()
-    except (ValueError, OSError) as error:
-        raise UaSecurityError(
-            f"trust: a file in {security.trust}, or in crl/ beside it, cannot be read ({str(error)[:120]!r})"
-        ) from None
+    own = _certificate(security.certificate, "certificate")
+    client.application_uri = _application_uri(own, security.certificate)
+    _check_key(security.private_key, own)
+    store = _trust_store(security.trust)
     options = CertificateValidatorOptions.TRUSTED_VALIDATION | CertificateValidatorOptions.PEER_SERVER
     validator = CertificateValidator(options, store)
 
@@ -83,14 +78,10 @@ async def secure(client: Client, security: UaSecurity) -> None:
     try:
         await client.set_security(
             POLICIES[security.policy],
-            certificate=_file(security.certificate, "certificate"),
-            private_key=_file(security.private_key, "private_key"),
+            certificate=_properties(security.certificate, "certificate"),
+            private_key=_properties(security.private_key, "private_key"),
             mode=ua.MessageSecurityMode.SignAndEncrypt,
         )
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise UaSecurityError(
-            f"private_key: expected a key without a password (PEM or DER) at {security.private_key}, found something else"
-        ) from None
     except ua.UaError as error:
         if "No matching endpoints" not in str(error):
             raise
@@ -106,38 +97,88 @@ async def secure(client: Client, security: UaSecurity) -> None:
 
 def thumbprint_of(certificate: Path) -> str:
     """Thumbprint of a certificate's file as OPC UA tools show it; raises UaSecurityError."""
-    return _thumbprint(_load(certificate))
+    return _thumbprint(_certificate(certificate, "certificate"))
 
 
-def _trusted(folder: Path) -> tuple[TrustStore, bool]:
-    """The store of the folder, not loaded yet, and whether nothing is in it."""
+class _Trust(TrustStore):  # type: ignore[misc]  # asyncua is read without its types
+    """Certificates and revocation lists, read by their content: asyncua's own reading passes over ``.crl`` and ``.crt``."""
+
+    def __init__(self, certificates: list[x509.Certificate], lists: list[x509.CertificateRevocationList]) -> None:
+        super().__init__([], [])
+        self._verifier = None
+        if certificates:  # there is no verifier that trusts nobody
+            self._verifier = self.policy_builder.store(Store(certificates)).build_client_verifier()
+        self._lists = lists
+
+    def is_trusted(self, certificate: x509.Certificate) -> bool:
+        try:
+            return self._verifier is not None and bool(self._verifier.verify(certificate, []))
+        except VerificationError:
+            return False
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
+        number = certificate.serial_number
+        mine = [one for one in self._lists if one.issuer == certificate.issuer]
+        return any(one.get_revoked_certificate_by_serial_number(number) is not None for one in mine)
+
+
+def _trust_store(folder: Path) -> _Trust:
+    """What is in the folder, and the revocation lists beside it: of those each file counts, whatever it is called."""
     if not folder.is_dir():
         raise UaSecurityError(f"trust: expected a folder of trusted certificates at {folder}, found none: make it")
+    trusted = [_certificate(path, "trust") for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
     lists = folder.parent / "crl"
-    empty = not any(path.suffix.lower() in {".der", ".pem"} for path in folder.iterdir())
-    return TrustStore([folder], [lists] if lists.is_dir() else []), empty
+    paths = sorted(lists.iterdir()) if lists.is_dir() else []
+    return _Trust(trusted, [_revocations(path) for path in paths if not path.name.startswith(".")])
 
 
-def _load(path: Path) -> x509.Certificate:
-    file = _file(path, "certificate")
-    load = x509.load_pem_x509_certificate if file.extension == "pem" else x509.load_der_x509_certificate
+def _revocations(path: Path) -> x509.CertificateRevocationList:
+    data = _read(path, "trust")
     try:
-        return load(file.path_or_content)
+        return (x509.load_pem_x509_crl if _is_pem(data) else x509.load_der_x509_crl)(data)
     except ValueError:
-        raise UaSecurityError(f"certificate: expected one at {path}, found something else") from None
+        raise UaSecurityError(f"trust: expected a revocation list at {path}, found something else") from None
 
 
-def _file(path: Path, key: str) -> CertProperties:
+def _certificate(path: Path, key: str) -> x509.Certificate:
+    data = _read(path, key)
     try:
-        data = path.read_bytes()
+        return (x509.load_pem_x509_certificate if _is_pem(data) else x509.load_der_x509_certificate)(data)
+    except ValueError:
+        raise UaSecurityError(f"{key}: expected a certificate at {path}, found something else") from None
+
+
+def _check_key(path: Path, own: x509.Certificate) -> None:
+    data = _read(path, "private_key")
+    load = serialization.load_pem_private_key if _is_pem(data) else serialization.load_der_private_key
+    try:
+        public = load(data, password=None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise UaSecurityError(
+            f"private_key: expected a key without a password (PEM or DER) at {path}, found something else"
+        ) from None
+    if public != own.public_key():
+        raise UaSecurityError(f"private_key: the key at {path} does not belong to the certificate {_thumbprint(own)}")
+
+
+def _properties(path: Path, key: str) -> CertProperties:
+    data = _read(path, key)
+    return CertProperties(data, extension="pem" if _is_pem(data) else "der")
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise UaSecurityError(f"{key}: expected a file at {path}, found: {error.strerror}") from None
-    return CertProperties(data, extension="pem" if data.startswith(b"-----") else "der")
 
 
-def _application_uri(path: Path) -> str:
+def _is_pem(data: bytes) -> bool:
+    return data.lstrip().startswith(b"-----")
+
+
+def _application_uri(certificate: x509.Certificate, path: Path) -> str:
     """The application URI that our certificate stands for; a server compares it with what the client says."""
-    certificate = _load(path)
     now = datetime.now(UTC)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise UaSecurityError(

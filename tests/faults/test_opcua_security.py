@@ -5,8 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from asyncua.crypto.cert_gen import (
+    dump_private_key_as_pem,
+    generate_app_certificate_signing_request,
+    generate_private_key,
+    generate_self_signed_app_certificate,
+    sign_certificate_request,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from stream.clock import SystemClock
 from stream.sources import opcua_security
@@ -121,6 +132,68 @@ async def test_a_certificate_that_is_trusted_but_not_valid_is_refused(ua_server,
     assert identities[who].thumbprint in sentence
 
 
+class Authority:
+    """A certificate authority that has signed a server's certificate, and can revoke it."""
+
+    def __init__(self, folder) -> None:
+        folder.mkdir()
+        key = self._key = generate_private_key()
+        name = {"organizationName": "test"}
+        self.own = generate_self_signed_app_certificate(key, "authority", name, [], extended=[], days=1)
+        server_key = generate_private_key()
+        names = [x509.UniformResourceIdentifier("urn:test:server"), x509.DNSName("localhost")]
+        use = [ExtendedKeyUsageOID.SERVER_AUTH]
+        request = generate_app_certificate_signing_request(server_key, "server", name, names, use)
+        self._signed = sign_certificate_request(request, self.own, key, days=1)
+        self.certificate, self.key = folder / "server.der", folder / "server.pem"
+        self.certificate.write_bytes(self._signed.public_bytes(serialization.Encoding.DER))
+        self.key.write_bytes(dump_private_key_as_pem(server_key))
+
+    def revocations(self, encoding, *, serial: int | None = None) -> bytes:
+        now = datetime.now(UTC)
+        revoked = x509.RevokedCertificateBuilder().serial_number(serial or self._signed.serial_number)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.own.subject)
+        builder = builder.last_update(now).next_update(now + timedelta(days=1))
+        builder = builder.add_revoked_certificate(revoked.revocation_date(now).build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(encoding)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path / "authority")
+
+
+@pytest.mark.parametrize("ending", ["der", "pem", "crt", "cer"])
+async def test_a_server_whose_authority_is_trusted_is_followed(ua_server, authority, identities, trusted, ending):
+    encoding = serialization.Encoding.PEM if ending in {"pem", "crt"} else serialization.Encoding.DER
+    (trusted / f"authority.{ending}").write_bytes(authority.own.public_bytes(encoding))
+    (trusted / "README").write_text("whom we trust\n")
+    ua_server.start(*secured(authority))
+    ua_server.tell(write="x/a", value=5.25, type="Double")
+    assert await make(ua_server, trusted, identities["client"]).probe() == []
+
+
+@pytest.mark.parametrize("ending", ["der", "pem", "crl"])
+async def test_a_revoked_certificate_is_refused_whatever_its_list_is_called(
+    ua_server, authority, identities, trusted, ending
+):
+    (trusted / "authority.der").write_bytes(authority.own.public_bytes(serialization.Encoding.DER))
+    path = trusted.parent / "crl" / f"authority.{ending}"
+    path.parent.mkdir()
+    encoding = serialization.Encoding.PEM if ending == "pem" else serialization.Encoding.DER
+    path.write_bytes(authority.revocations(encoding, serial=4711))
+    ua_server.start(*secured(authority))
+    ua_server.tell(write="x/a", value=5.25, type="Double")
+    source = make(ua_server, trusted, identities["client"])
+    assert await source.probe() == []
+    path.write_bytes(authority.revocations(encoding))
+    (sentence,) = await source.probe()
+    assert "BadCertificateRevoked, it is revoked" in sentence
+    path.write_bytes(b"no list")
+    (sentence,) = await source.probe()
+    assert sentence == f"trust: expected a revocation list at {path}, found something else"
+
+
 async def test_no_password_reaches_a_stranger(ua_server, intake, identities, trusted):
     stranger = identities["stranger"]
     ua_server.start(*secured(stranger, f"--uri={stranger.uri}", "--login=givre:secret"))
@@ -174,13 +247,16 @@ async def test_files_that_cannot_be_used_are_named(ua_server, identities, truste
 
     missing = tmp_path / "none.der"
     assert str(missing) in await sentence(certificate=missing)
-    assert f"certificate: expected one at {junk}" in await sentence(certificate=junk)
+    assert f"certificate: expected a certificate at {junk}" in await sentence(certificate=junk)
     assert f"private_key: expected a file at {missing}" in await sentence(private_key=missing)
     assert f"(PEM or DER) at {junk}" in await sentence(private_key=junk)
+    assert f"the key at {identities['stranger'].key} does not belong" in await sentence(
+        private_key=identities["stranger"].key
+    )
     assert f"trusted certificates at {missing}" in await sentence(trust=missing)
     assert "renew it" in await sentence(certificate=identities["expired"].certificate)
     shutil.copy(junk, trusted)
-    assert f"a file in {trusted}" in await sentence()
+    assert f"trust: expected a certificate at {trusted / junk.name}" in await sentence()
 
 
 async def test_refused_certificates_do_not_fill_the_disk(ua_server, identities, trusted, monkeypatch):
