@@ -48,6 +48,11 @@ class Cache:
         self.keys = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
         self.values = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
 
+    @property
+    def bytes(self) -> int:
+        """What all of it takes."""
+        return sum(store.numel() * store.element_size() for store in (*self.keys, *self.values))
+
     def select(self, rows: Tensor) -> slice | Tensor:
         """How to index those rows: without copying them where they stand side by side."""
         first = int(rows[0])

@@ -10,28 +10,32 @@ futures say what hundreds of independent ones would say of a single step.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 from detectors.language.cache import Forks
-from detectors.language.model import free_memory
-from detectors.language.plan import FORK_BYTES, plan_memory
+from detectors.language.model import free_memory, is_out_of_memory, release
+from detectors.language.plan import FORK_BYTES
+from detectors.language.ration import SHORTEST, Ration, ration
 from detectors.language.reader import Reader
 from detectors.records import LEVELS, Forecast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from detectors.language.model import LanguageModel
+    from detectors.language.plan import MemoryPlan
     from detectors.language.reader import Place, Score
     from detectors.records import Window
 
 __all__ = ["LanguageForecaster"]
+
+T = TypeVar("T")
 
 
 class LanguageForecaster:
@@ -39,6 +43,10 @@ class LanguageForecaster:
 
     A gap is never bridged: the model reads what stands behind the last hole. The same windows and `seed` give the same
     futures, whatever was asked before and beside them (to the tolerance of the numbers that the model computes in).
+
+    Where memory is too small for all tags, all are read with a shorter context, or those that come first in `order` alone
+    (`detectors.language.ration`); `shortfall` says so. That is decided before any memory is taken, and again where the
+    device runs out of it all the same, because another program took some. It holds until the model is loaded anew.
     """
 
     def __init__(
@@ -50,19 +58,28 @@ class LanguageForecaster:
         samples: int = 16,
         temperature: float = 1.0,
         seed: int = 0,
+        horizon: int = 0,
+        order: Sequence[str] = (),
     ) -> None:
+        """`horizon` is the longest that will be asked for; `order` names the tags to come, the most important first.
+
+        Raises ModelError for a context and a horizon that are together longer than the model's, and where not one tag fits.
+        """
         if samples < 1 or not temperature > 0:
             raise ValueError(
                 f"forecaster: expected samples and temperature above 0, found {samples} samples, temperature {temperature}"
             )
         self._model = model
-        self._reader = Reader(model, context=context, min_context=min_context)
         self._context = context
+        self._min_context = min_context
         self._samples = samples
         self._temperature = temperature
         self._seed = seed
-        self._planned = -1
-        self._plan((), 0)
+        self._horizon = horizon
+        self._rank = {tag: place for place, tag in enumerate(order)}
+        self._most: tuple[int, int] | None = None
+        self._reader = Reader(model, context=context, min_context=min_context)
+        self._ration = self._fit(len(self._rank))
 
     @property
     def name(self) -> str:
@@ -71,44 +88,100 @@ class LanguageForecaster:
 
     @property
     def description(self) -> str:
-        """The model, its device, its numbers and how it reads."""
-        return self._model.description
+        """The model, its device, its numbers, how it reads, and the memory it will take."""
+        return f"{self._model.description}; memory: {self._ration.plan}"
+
+    @property
+    def shortfall(self) -> str:
+        """What is not done as wished for lack of memory, in one sentence; empty if all is."""
+        return self._ration.shortfall
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """The memory of all tags that are known."""
+        return self._ration.plan
 
     def read(self, windows: Sequence[Window]) -> list[list[Score]]:
-        """Scores of the values that are new since the last call; see `Reader.read`. Raises as `forecast` does."""
-        self._plan(windows, 0)
-        return self._reader.read(windows)
+        """Scores of the values that are new since the last call; see `Reader.read`. None for tags that do not fit."""
+        return self._within_memory(lambda: self._read(windows))
 
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         """Forecasts of the next `horizon` steps of each window that can be read, in order.
 
-        Raises ModelError for a context and a horizon that are together longer than the model's, and where new tags need
-        more memory than there is: before any of it is taken.
+        Raises ModelError for a context and a horizon that are together longer than the model's, and where not even one tag
+        fits into memory.
         """
-        self._plan(windows, horizon)
-        self._reader.read(windows)
-        found = ((window, self._reader.place(window.tag)) for window in windows)
-        ready = [(window, place) for window, place in found if place is not None]
-        cells = self._draw(ready, horizon)
-        return [self._forecast(window, place, cells[i]) for i, (window, place) in enumerate(ready)]
 
-    def _plan(self, windows: Sequence[Window], horizon: int) -> None:
-        new = self._reader.rows_lacking(windows)
-        if not new and horizon <= self._planned:
-            return
-        number_bytes = self._model.dtype.itemsize
-        plan = plan_memory(
+        def draw() -> list[Forecast]:
+            self._grant(windows, horizon)
+            self._read(windows)
+            found = ((window, self._reader.place(window.tag)) for window in windows)
+            ready = [(window, place) for window, place in found if place is not None]
+            cells = self._draw(ready, horizon)
+            return [self._forecast(window, place, cells[i]) for i, (window, place) in enumerate(ready)]
+
+        return self._within_memory(draw)
+
+    def _read(self, windows: Sequence[Window]) -> list[list[Score]]:
+        granted = self._grant(windows, self._horizon)
+        scores = iter(self._reader.read([window for window in windows if window.tag in granted]))
+        return [next(scores) if window.tag in granted else [] for window in windows]
+
+    def _grant(self, windows: Sequence[Window], horizon: int) -> set[str]:
+        """The tags of these windows that have a place in memory; tags that have to give theirs up are forgotten."""
+        asked = {window.tag for window in windows}
+        new = asked - self._reader.tags
+        if not new and horizon <= self._horizon:
+            return asked
+        for tag in sorted(asked - self._rank.keys()):
+            self._rank[tag] = len(self._rank)
+        if horizon > self._horizon or (len(self._rank) > self._ration.plan.tags and not self._ration.shortfall):
+            self._horizon = max(horizon, self._horizon)
+            self._take(self._fit(len(self._rank)))
+        kept = set(sorted(self._rank, key=self._rank.__getitem__)[: self._ration.tags])
+        self._reader.forget(sorted(self._reader.tags - kept))
+        return asked & kept
+
+    def _fit(self, tags: int) -> Ration:
+        # What is ours already counts as free: weights, and the rows of the cache.
+        available = free_memory(self._model.device) + self._model.shape.weights_bytes + self._reader.cache.bytes
+        return ration(
             self._model.shape,
-            tags=self._reader.cache.rows + new,
+            tags=max(tags, 1),
             context=self._context,
             samples=self._samples,
-            horizon=horizon,
-            number_bytes=number_bytes,
+            horizon=self._horizon,
+            number_bytes=self._model.dtype.itemsize,
+            available=available,
+            where=str(self._model.device),
+            most=self._most,
         )
-        # Weights and rows that are there already have been taken.
-        taken = plan.weights + self._reader.cache.rows * plan.per_tag
-        plan.require(free_memory(self._model.device) + taken, where=str(self._model.device))
-        self._planned = max(self._planned, horizon)
+
+    def _take(self, granted: Ration) -> None:
+        """A ration with another context is another reader; texts begin anew from the windows."""
+        if granted.context != self._reader.context:
+            self._reader = Reader(
+                self._model, context=granted.context, min_context=min(self._min_context, granted.context)
+            )
+        self._ration = granted
+
+    def _within_memory(self, work: Callable[[], T]) -> T:
+        """Does it, with less each time the device has run out of memory."""
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:
+                granted = self._ration
+                if not is_out_of_memory(error) or (granted.context <= SHORTEST and granted.tags == 1):
+                    raise
+                if granted.context > SHORTEST:
+                    self._most = max(granted.context // 2, SHORTEST), granted.tags
+                else:
+                    self._most = granted.context, granted.tags // 2
+            # All that was read is given back; the windows are read again.
+            self._reader = Reader(self._model, context=self._reader.context, min_context=self._min_context)
+            release(self._model.device)
+            self._take(self._fit(len(self._rank)))
 
     def _forecast(self, window: Window, place: Place, cells: NDArray[np.int64]) -> Forecast:
         assert place.grid is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,25 @@ if TYPE_CHECKING:
 
     from detectors.language.cache import Pass
 
-__all__ = ["LanguageModel", "check_sha256", "free_memory", "load_model", "pick_device", "pick_numbers"]
+__all__ = [
+    "DTYPES",
+    "LanguageModel",
+    "check_sha256",
+    "free_memory",
+    "is_out_of_memory",
+    "load_model",
+    "pick_device",
+    "pick_numbers",
+    "release",
+]
 
-_DTYPES = {
+DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
     "int8": torch.float32,  # weights and inputs of most layers; everything else is float32
 }
+"""How each kind of numbers is loaded and computed in."""
 PROOF_CELLS = (512, 498, 503, 40, 999)
 PROOF_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
 """How far log probabilities may lie apart between our reading and the model's own, by the numbers it computes in."""
@@ -92,7 +103,7 @@ def load_model(
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=_DTYPES[kind], use_safetensors=True, **local)
+        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[kind], use_safetensors=True, **local)
     except Exception as error:
         # The library raises whatever its parsers raise; what matters to the user is the folder.
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
@@ -117,7 +128,7 @@ def prepare(
         alphabet=letters,
         shape=shape,
         device=device,
-        dtype=_DTYPES[numbers],
+        dtype=DTYPES[numbers],
         numbers=numbers,
         name=name,
     )
@@ -131,7 +142,9 @@ def prepare(
         )
     if numbers == "int8":
         quantise(model.body)
-    return model
+    tensors = (*model.body.parameters(), *model.body.buffers(), model.head)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return replace(model, shape=replace(shape, weights_bytes=weights, stored_bytes=model.dtype.itemsize))
 
 
 def check_sha256(file: Path, expected: str) -> None:
@@ -197,6 +210,17 @@ def free_memory(device: torch.device) -> int:
             limit = int((group / "memory.max").read_text(encoding="ascii"))
             free = min(free, limit - int((group / "memory.current").read_text(encoding="ascii")))
     return free
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no more memory to give; the processor's allocator has no type of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def release(device: torch.device) -> None:
+    """Gives memory that torch holds for later back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def pick_numbers(device: torch.device) -> str:

@@ -24,7 +24,7 @@ TOKENS_PER_VALUE = DIGITS + 1
 PASS_TOKENS = 4096
 """Tokens that go through the model in one pass at most: what is more is cut into several."""
 FORK_BYTES = 256 * 2**20
-"""Keys and values of drawn futures that are held at once: what is more is drawn in several turns."""
+"""Keys and values of drawn futures that are held at once, the texts they share aside: what is more is drawn in turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,15 @@ class MemoryPlan:
         """All of it."""
         return self.weights + self.tags * self.per_tag + self.forks + self.activations
 
+    @property
+    def mib(self) -> str:
+        """All of it, as people read it."""
+        return _mib(self.total)
+
+    def tags_in(self, available: int) -> int:
+        """How many tags fit in so many bytes, beside all the rest."""
+        return max((available - self.weights - self.forks - self.activations) // self.per_tag, 0)
+
     def __str__(self) -> str:
         return (
             f"{_mib(self.total)}: weights {_mib(self.weights)}, {self.tags} tags at {_mib(self.per_tag)}, "
@@ -71,8 +80,7 @@ class MemoryPlan:
         """Raises ModelError, with the numbers and the ways out, if `available` bytes are not enough."""
         if self.total <= available:
             return
-        room = available - self.weights - self.forks - self.activations
-        fit = max(room // self.per_tag, 0)
+        fit = self.tags_in(available)
         raise ModelError(
             f"memory of the model on {where}",
             expected=f"at least {_mib(self.total)} free ({self})",
@@ -142,14 +150,17 @@ def plan_memory(
             if most > 0
             else "Set a shorter `horizon`, or choose another model",
         )
-    forks = tags * samples * ahead * shape.token_bytes(number_bytes)
+    # As `LanguageForecaster` draws them: so many tags and futures at a time, beside a copy of what was read of those tags.
+    token = shape.token_bytes(number_bytes)
+    most = max(FORK_BYTES // max(ahead * token, 1), 1)
+    together = min(tags, max(most // samples, 1)) if ahead else 0
     # The widest of a pass: queries, keys, values, two halves of the feed-forward part, and hidden states in and out.
     width = (shape.heads + 2 * shape.kv_heads) * shape.head_size + 3 * shape.intermediate + 4 * shape.hidden
     return MemoryPlan(
         weights=shape.weights_bytes * (weight_bytes or number_bytes) // shape.stored_bytes,
-        per_tag=text * shape.token_bytes(number_bytes),
+        per_tag=text * token,
         tags=tags,
-        forks=min(forks, max(FORK_BYTES, ahead * shape.token_bytes(number_bytes))),
+        forks=min(together * samples, most) * ahead * token + together * text * token,
         activations=min(tags * text, PASS_TOKENS) * width * max(number_bytes, 4),
     )
 

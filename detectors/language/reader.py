@@ -96,7 +96,7 @@ class Reader:
         if not 1 <= min_context <= context:
             raise ValueError(f"reader: expected min_context from 1 to context {context}, found {min_context}")
         self._model = model
-        self._context = context
+        self.context = context
         self._min_context = min_context
         self._places: dict[str, Place] = {}
         self._free: list[int] = []
@@ -126,14 +126,15 @@ class Reader:
                 return [work.scores for work in works]
             self._read_one(ready)
 
+    @property
+    def tags(self) -> set[str]:
+        """The tags that have a row of the cache."""
+        return set(self._places)
+
     def place(self, tag: str) -> Place | None:
         """How far a tag has been read; None if it has no text at present."""
         place = self._places.get(tag)
         return place if place is not None and place.length else None
-
-    def rows_lacking(self, windows: Sequence[Window]) -> int:
-        """How many more rows of the cache reading these windows would take."""
-        return max(len({window.tag for window in windows} - self._places.keys()) - len(self._free), 0)
 
     def forget(self, tags: Sequence[str]) -> None:
         """Drops tags; their rows are used for others."""
@@ -157,7 +158,7 @@ class Reader:
         """What of the window has been read already? All but a few steps, or nothing."""
         place = self._places[window.tag]
         end = round(window.end_at.timestamp() / window.period_s)
-        values = window.values[-self._context :]
+        values = window.values[-self.context :]
         ahead = end - place.end
         if place.period_s == window.period_s and 0 <= ahead <= min(CATCH_UP, len(values)):
             known = values[: len(values) - ahead]
@@ -174,10 +175,10 @@ class Reader:
         found = anchor(
             place.values,
             first,
-            context=self._context,
+            context=self.context,
             shortest=self._min_context,
             # Every tag begins anew at steps of its own, so that they do not all do so at once.
-            offset=zlib.crc32(tag.encode()) % (self._context // 2 or 1),
+            offset=zlib.crc32(tag.encode()) % (self.context // 2 or 1),
         )
         if found is None:
             place.grid, place.length, place.expected = None, 0, None
@@ -211,7 +212,7 @@ class Reader:
             self._score(sorted(scored, key=lambda work: work.place.row))
         for work in works:
             place = work.place
-            place.values = (*place.values, work.pending.pop(0))[-min(self._context, len(work.window.values)) :]
+            place.values = (*place.values, work.pending.pop(0))[-min(self.context, len(work.window.values)) :]
             place.end += 1
             self._lay_anchor(work.window.tag, place)
 

@@ -39,7 +39,10 @@ def test_a_token_takes_layers_x_heads_x_size_x_two(tmp_path: Path) -> None:
     plan = plan_memory(shape, **WAYS)
     assert plan.per_tag == (1 + 128 * 4) * 46_080
     assert plan.weights == 2 * 1000  # bfloat16 on disk, float32 in memory
-    assert plan.forks <= FORK_BYTES
+    # 5 tags x 16 futures x 12 steps fit in one turn; the texts of its tags are copied for it.
+    assert plan.forks == 5 * (16 * 12 * 4 * 46_080 + plan.per_tag)
+    many = plan_memory(shape, **{**WAYS, "tags": 1000})
+    assert many.forks <= FORK_BYTES + 7 * plan.per_tag
     assert plan.total == plan.weights + 5 * plan.per_tag + plan.forks + plan.activations
     assert "5 tags at 23 MiB" in str(plan)
 
