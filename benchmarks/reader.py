@@ -53,7 +53,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     folder = options.model or default_model()
-    console = Console()
+    console = Console(width=max(Console().width, 120))
     taken, planned, memory_table = measure_memory(folder, device=options.device, numbers=options.numbers)
     started = time.perf_counter()
     model = load_model(folder, device=options.device, numbers=options.numbers)
@@ -72,7 +72,7 @@ def main() -> None:
     fractions = {}
     for batch, seconds in read_s.items():
         fractions[batch], bound = roofline.fraction(batch, seconds)
-        spent = breakdown(lambda b=batch: _steps(model, b, CONTEXT, 4))
+        spent = _spent(model, batch)
         row = f"{batch}", f"{1 / seconds:.1f}", f"{seconds * 1e3:.2f}", f"{seconds * batch * 1e3:.1f}"
         table.add_row(*row, f"{fractions[batch]:.0%}", bound, spent)
     console.print(table)
@@ -137,26 +137,36 @@ def _series(number: int) -> list[float]:
     return _made[number]
 
 
-def _steps(model: LanguageModel, batch: int, context: int, steps: int) -> float:
-    """Seconds of `steps` steps of reading, after the texts have been begun and two steps to warm up."""
+def _primed(model: LanguageModel, batch: int, context: int) -> Reader:
+    """A reader whose texts have begun, after two steps to warm up."""
     reader = Reader(model, context=context, min_context=min(16, context // 2))
     for step in range(3):
         reader.read(make_windows(batch, context, step))
-    turns = [make_windows(batch, context, step) for step in range(3, 3 + steps)]
     _synchronise(model)
+    return reader
+
+
+def _read(model: LanguageModel, batch: int, context: int, steps: int) -> float:
+    """Seconds a value."""
+    reader = _primed(model, batch, context)
+    turns = [make_windows(batch, context, step) for step in range(3, 3 + steps)]
     started = time.perf_counter()
     scored = sum(len(scores) for windows in turns for scores in reader.read(windows))
     _synchronise(model)
     seconds = time.perf_counter() - started
     assert scored == batch * steps, f"reader: expected {batch * steps} scores, found {scored}"
-    return seconds
+    return seconds / scored
 
 
-def _read(model: LanguageModel, batch: int, context: int, steps: int) -> float:
-    """Seconds a value."""
-    # Tags begin anew at steps of their own: many of them show the average after fewer steps.
-    steps = max(steps // (4 if batch >= 100 else 1), 4)
-    return _steps(model, batch, context, steps) / (batch * steps)
+def _spent(model: LanguageModel, batch: int) -> str:
+    """On what the time of a few steps goes, in one line."""
+    reader = _primed(model, batch, CONTEXT)
+
+    def read() -> None:
+        for step in range(3, 3 + 8):
+            reader.read(make_windows(batch, CONTEXT, step))
+
+    return breakdown(read)
 
 
 def _synchronise(model: LanguageModel) -> None:

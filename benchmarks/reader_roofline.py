@@ -16,6 +16,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from detectors.language.int8 import Int8Linear
+from detectors.language.packed import PackedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,8 @@ __all__ = ["Roofline", "breakdown"]
 COPY_BYTES = 512 * 2**20
 SIDE = 2048
 KINDS = {
-    "weights": ("addmm", "mm", "_int_mm", "linear"),
     "attention": ("scaled_dot_product", "bmm", "softmax"),
+    "weights": ("addmm", "mm", "_int_mm", "linear"),
     "copies": ("copy_", "index_put", "cat", "index", "clone", "repeat", "zeros", "fill_"),
 }
 
@@ -39,8 +40,11 @@ class Roofline:
     def __init__(self, model: LanguageModel, *, context: int) -> None:
         shape, alphabet = model.shape, model.alphabet
         linear = [m for m in model.body.modules() if isinstance(m, nn.Linear | Int8Linear)]
-        weights = sum(m.weight.numel() for m in linear)
-        self.weight_bytes = sum(m.weight.numel() * m.weight.element_size() for m in linear)
+        packed = [m for m in model.body.modules() if isinstance(m, PackedLinear)]
+        self.weight_bytes = sum(m.weight.numel() * m.weight.element_size() for m in linear) + sum(
+            m.bytes for m in packed
+        )
+        weights = sum(m.weight.numel() for m in linear) + sum(m.bytes for m in packed) // model.dtype.itemsize
         tokens = alphabet.tokens_per_value
         # Texts hold between a half and a whole context.
         held = 0.75 * context * tokens

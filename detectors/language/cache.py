@@ -44,6 +44,8 @@ class Cache:
         size = (rows, shape.kv_heads, capacity, shape.head_size)
         self.rows = rows
         self.capacity = capacity
+        self.dtype = dtype
+        self.groups = shape.heads // shape.kv_heads
         # Zeros, not empty memory: a masked slot is multiplied by nought, and nought times NaN is NaN.
         self.keys = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
         self.values = [torch.zeros(size, dtype=dtype, device=device) for _ in range(shape.layers)]
@@ -85,7 +87,10 @@ class Reading:
             raise ValueError(f"cache: expected at most {cache.capacity} tokens in a row, found {self._end}")
         self._selected = cache.select(rows)
         slots = torch.arange(self._end, device=lengths.device)
-        self._seen = (slots <= self.positions[:, :, None])[:, None]
+        unseen = (slots > self.positions[:, :, None])[:, None]
+        mask = torch.zeros(unseen.shape, dtype=cache.dtype, device=lengths.device)
+        # Query heads that share a key-value head are further queries to it: nothing is repeated in memory but the mask.
+        self._mask = mask.masked_fill_(unseen, float("-inf")).repeat(1, 1, cache.groups, 1)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Appends, and attends to all that stands in the row up to each token."""
@@ -95,8 +100,7 @@ class Reading:
         groups = heads // key.shape[1]
         # Query heads that share a key-value head are further queries to it: nothing is repeated in memory.
         folded = query.reshape(texts, key.shape[1], groups * count, size)
-        seen = self._seen.repeat(1, 1, groups, 1)
-        answer = functional.scaled_dot_product_attention(folded, keys, values, attn_mask=seen, scale=scaling)
+        answer = functional.scaled_dot_product_attention(folded, keys, values, attn_mask=self._mask, scale=scaling)
         return answer.reshape(texts, heads, count, size)
 
     def _kept(self, store: Tensor, new: Tensor) -> Tensor:

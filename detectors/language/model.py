@@ -19,9 +19,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from detectors.language.alphabet import Alphabet, choose_alphabet
+from detectors.language.body import take_apart
 from detectors.language.cache import ATTENTION, Cache, Reading
 from detectors.language.error import ModelError
 from detectors.language.int8 import quantise
+from detectors.language.packed import PackedLinear, can_pack, pack
 from detectors.language.plan import Shape, read_shape
 
 if TYPE_CHECKING:
@@ -74,8 +76,7 @@ class LanguageModel:
     def run(self, tokens: Tensor, reading: Pass) -> Tensor:
         """One pass over `tokens` (texts, tokens): hidden states behind each, shape (texts, tokens, hidden)."""
         with torch.inference_mode():
-            answer = self.body(input_ids=tokens, position_ids=reading.positions, use_cache=False, reading=reading)
-        hidden: Tensor = answer.last_hidden_state
+            hidden: Tensor = self.body(tokens, reading)
         return hidden
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
@@ -122,9 +123,13 @@ def prepare(
     whole.to(device)
     own = _read_its_own_way(whole, letters, device)
     whole.set_attn_implementation(ATTENTION)
+    head = whole.get_output_embeddings().weight[list(letters.symbols)].clone()
+    body = take_apart(whole, shape)
+    if can_pack(device, DTYPES[numbers]):
+        pack(body)
     model = LanguageModel(
-        body=whole.base_model,
-        head=whole.get_output_embeddings().weight[list(letters.symbols)].clone(),
+        body=body,
+        head=head,
         alphabet=letters,
         shape=shape,
         device=device,
@@ -144,6 +149,7 @@ def prepare(
         quantise(model.body)
     tensors = (*model.body.parameters(), *model.body.buffers(), model.head)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    weights += sum(part.bytes for part in model.body.modules() if isinstance(part, PackedLinear))
     return replace(model, shape=replace(shape, weights_bytes=weights, stored_bytes=model.dtype.itemsize))
 
 

@@ -21,8 +21,8 @@ __all__ = ["FORK_BYTES", "PASS_TOKENS", "MemoryPlan", "Shape", "plan_memory", "r
 
 TOKENS_PER_VALUE = DIGITS + 1
 """Three digits and a separator; a tokenizer with three-digit groups takes half, so the plan is an upper bound."""
-PASS_TOKENS = 4096
-"""Tokens that go through the model in one pass at most: what is more is cut into several."""
+PASS_TOKENS = 1024
+"""Tokens that go through the model in one pass at most: what is more is cut into several, which takes no longer."""
 FORK_BYTES = 256 * 2**20
 """Keys and values of drawn futures that are held at once, the texts they share aside: what is more is drawn in turns."""
 

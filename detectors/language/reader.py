@@ -42,6 +42,10 @@ CATCH_UP = 16
 """A window that is further ahead than so many steps is read anew, and what lies between is not scored."""
 
 
+MOMENTS = 8
+"""Of half a context: at each of them one of so many groups of tags begins its texts anew, in one pass."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What one value was to the model that had read everything before it.
@@ -177,8 +181,7 @@ class Reader:
             first,
             context=self.context,
             shortest=self._min_context,
-            # Every tag begins anew at steps of its own, so that they do not all do so at once.
-            offset=zlib.crc32(tag.encode()) % (self.context // 2 or 1),
+            offset=_offset(tag, self.context // 2),
         )
         if found is None:
             place.grid, place.length, place.expected = None, 0, None
@@ -250,6 +253,11 @@ class Reader:
         last = torch.tensor([len(text) for text in texts], device=device)
         wanted = last[:, None] - torch.arange(keep, 0, -1, device=device)
         return torch.cat(hidden, dim=1)[torch.arange(len(places), device=device)[:, None], wanted]
+
+
+def _offset(tag: str, half: int) -> int:
+    """At which steps of its axis the texts of a tag begin: a few tags together, never all at once."""
+    return zlib.crc32(tag.encode()) % MOMENTS * (half // MOMENTS) if half >= MOMENTS else 0
 
 
 def _same(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -168,8 +168,8 @@ def test_an_8_bit_layer_is_near_and_answers_each_token_alone() -> None:
 def test_8_bit_layers_stand_where_they_do_no_harm(folder: Path) -> None:
     model = load_model(folder, device="cpu", numbers="int8")
     kinds = {name.split(".")[-1]: type(part).__name__ for name, part in model.body.named_modules()}
-    assert kinds["gate_proj"] == kinds["q_proj"] == "Int8Linear"
-    assert kinds["down_proj"] == "Linear"
+    assert kinds["gate_up"] == kinds["query_key_value"] == "Int8Linear"
+    assert kinds["down"] == "Linear"
     assert "int8" in model.description
 
 
