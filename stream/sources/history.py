@@ -15,6 +15,7 @@ import codecs
 import csv
 import math
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,10 +26,10 @@ from detectors.records import Sample
 from stream.sources.source import Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["HistoryError", "read_history"]
+__all__ = ["EveryTag", "HistoryError", "read_history", "read_moment"]
 
 DATE_NAMES = {"date", "datetime", "time", "timestamp", "horodatage", "date/heure", "date heure", "heure", "temps"}
 TAG_NAMES = {"tag", "name", "nom", "variable", "signal", "point"}
@@ -52,6 +53,21 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 class HistoryError(Exception):
     """A file that is no history: what was expected, what was found, and where."""
+
+
+class EveryTag(Mapping[str, str]):
+    """Takes every name in a file as the tag that it is, for who has no configuration to say otherwise."""
+
+    def __getitem__(self, name: str) -> str:
+        if not name.strip():
+            raise KeyError(name)
+        return name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +183,7 @@ class _Reader:
         if self._layout.clock is not None:
             cell = f"{cell.strip()} {row[self._layout.clock].strip()}"
         try:
-            at = _date(cell, self._zone)
+            at = read_moment(cell, self._zone)
         except ValueError as error:
             detail = (
                 f"line {line}: expected a date (2014-12-31 23:00 or 31/12/2014 23:00), found {cell[:_SHOWN]!r}: {error}"
@@ -266,7 +282,7 @@ def _layout(path: Path, number: int, header: str, tags: Mapping[str, str], note:
     return _Layout(delimiter, number, len(names), date, clock, None, None, columns)
 
 
-def _date(cell: str, zone: ZoneInfo) -> datetime:
+def read_moment(cell: str, zone: ZoneInfo) -> datetime:
     """An aware UTC moment; raises ValueError with what is impossible about it."""
     found = _DATE.fullmatch(cell.strip())
     if found is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -88,11 +89,7 @@ def test_values_in_two_units_are_doubted_and_left_as_they_are() -> None:
     series = lay("plant/load", days(100), mixed, period_s=DAY)
     assert series.values.tolist() == mixed.tolist()
     assert "perhaps two units" in series.treatments[0]
-    assert (
-        "a factor 1e+03" in series.treatments[0]
-        or "a factor 1," in series.treatments[0]
-        or "99" in series.treatments[0]
-    )
+    assert re.search(r"medians a factor (9\d\d|1,0\d\d) apart", series.treatments[0])
 
 
 def test_a_value_that_never_changes_is_told() -> None:
