@@ -25,7 +25,10 @@ def measure_memory(folder: Path, *, device: str, numbers: str) -> tuple[int, int
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     title = f"memory: {TAGS} tags, context {CONTEXT}, {SAMPLES} futures of {HORIZON} steps, MiB"
-    table = Table(title=title)
+    note = (
+        "while it loads, the file of the weights is mapped as well: pages that the system takes back when it needs them"
+    )
+    table = Table(title=title, caption=note)
     for head in ("", "planned", "taken at most, so far"):
         table.add_column(head, justify="left" if not head else "right")
     for name, planned, taken in found["parts"]:
@@ -39,6 +42,7 @@ def _child(folder: Path, device: str, numbers: str) -> None:
     from benchmarks.reader import make_windows
     from detectors.language.forecaster import LanguageForecaster
     from detectors.language.model import load_model, pick_device
+    from detectors.language.plan import LIBRARY_BYTES
 
     cuda = pick_device(device).type == "cuda"
     # What the first product of matrices sets up belongs to the library, not to the model.
@@ -58,11 +62,11 @@ def _child(folder: Path, device: str, numbers: str) -> None:
     parts.append(taken() - before)
     plan = forecaster.plan
     planned = (
-        plan.weights,
-        plan.weights + plan.tags * plan.per_tag + plan.activations,
+        plan.weights + LIBRARY_BYTES,
+        plan.weights + LIBRARY_BYTES + plan.tags * plan.per_tag + plan.activations,
         plan.total,
     )
-    names = ("weights", "and what was read of the tags, one pass", "and drawn futures")
+    names = ("weights and libraries", "and what was read of the tags, one pass", "and drawn futures")
     rows = list(zip(names, planned, parts, strict=True))
     print(json.dumps({"parts": rows, "taken": parts[-1], "planned": plan.total}))
 

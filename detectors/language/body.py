@@ -19,6 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from detectors.language.cache import Pass
@@ -72,7 +74,8 @@ class _Norm(nn.Module):
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
-        self.weight = norm.weight
+        # A copy: the library's may be mapped from the file, and would keep all of it mapped.
+        self.weight = nn.Parameter(norm.weight.clone(), requires_grad=False)
         self._epsilon = norm.variance_epsilon
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -116,16 +119,25 @@ class _Layer(nn.Module):
         return hidden + fed
 
 
-def take_apart(whole: Any, shape: Shape) -> Body | LibraryBody:
-    """The body of a causal model of transformers; layer by layer, so that never more than one is there twice."""
+def take_apart(whole: Any, shape: Shape, *, finish: Callable[[nn.Module], None] = lambda _: None) -> Body | LibraryBody:
+    """The body of a causal model of transformers, its layers finished by `finish` (packed, quantised) one by one.
+
+    A known family is taken apart layer by layer, so that never more than one is there twice; nothing of `whole` is needed
+    afterwards, so that the file its weights are mapped from can be let go.
+    """
     base = whole.base_model
     if whole.config.model_type not in FAMILIES or whole.config.hidden_act != "silu":
+        finish(base)
         return LibraryBody(base)
     layers = []
     for index in range(len(base.layers)):
-        layers.append(_Layer(index, base.layers[index], shape))
+        layer = _Layer(index, base.layers[index], shape)
         base.layers[index] = nn.Identity()
-    return Body(base.embed_tokens, base.rotary_emb, layers, _Norm(base.norm))
+        finish(layer)
+        layers.append(layer)
+    weight = base.embed_tokens.weight.clone()
+    embedding = nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, _freeze=True)
+    return Body(embedding, base.rotary_emb, layers, _Norm(base.norm))
 
 
 def _side_by_side(*products: nn.Linear) -> nn.Linear:

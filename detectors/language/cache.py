@@ -121,13 +121,17 @@ class Forks:
         self._count = 0
         end = int(lengths.max())
         selected = cache.select(rows)
-        # Copied once, so that every pass multiplies what lies side by side; keys lie ready to be multiplied.
-        self._keys = [store[selected, :, :end].transpose(2, 3).contiguous() for store in cache.keys]
-        self._values = [store[selected, :, :end].contiguous() for store in cache.values]
-        first = cache.keys[0]
+        first, layers = cache.keys[0], len(cache.keys)
         texts, kv_heads, size = len(rows) * samples, first.shape[1], first.shape[3]
-        self._tail_keys = [first.new_zeros((texts, kv_heads, size, room)) for _ in cache.keys]
-        self._tail_values = [first.new_zeros((texts, kv_heads, room, size)) for _ in cache.values]
+        # Copied once, so that every pass multiplies what lies side by side; keys lie ready to be multiplied. All layers are
+        # one piece of memory each, so that it goes back to the system as a whole.
+        self._keys = first.new_empty((layers, len(rows), kv_heads, size, end))
+        self._values = first.new_empty((layers, len(rows), kv_heads, end, size))
+        for layer, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
+            self._keys[layer] = keys[selected, :, :end].transpose(2, 3)
+            self._values[layer] = values[selected, :, :end]
+        self._tail_keys = first.new_zeros((layers, texts, kv_heads, size, room))
+        self._tail_values = first.new_zeros((layers, texts, kv_heads, room, size))
         unseen = torch.arange(end, device=lengths.device) >= lengths[:, None]
         self._unseen = unseen[:, None, None] if bool(unseen.any()) else None
 

@@ -124,9 +124,7 @@ def prepare(
     own = _read_its_own_way(whole, letters, device)
     whole.set_attn_implementation(ATTENTION)
     head = whole.get_output_embeddings().weight[list(letters.symbols)].clone()
-    body = take_apart(whole, shape)
-    if can_pack(device, DTYPES[numbers]):
-        pack(body)
+    body = take_apart(whole, shape, finish=pack if can_pack(device, DTYPES[numbers]) else lambda _: None)
     model = LanguageModel(
         body=body,
         head=head,

@@ -51,7 +51,7 @@ def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def pack(body: nn.Module) -> None:
-    """Puts packed layers in the place of the linear ones, in place, one by one."""
+    """Puts packed layers in the place of the linear ones, in place."""
     for parent in list(body.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):

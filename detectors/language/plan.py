@@ -26,6 +26,9 @@ PASS_TOKENS = 1024
 FORK_BYTES = 256 * 2**20
 """Keys and values of drawn futures that are held at once, the texts they share aside: what is more is drawn in turns."""
 
+LIBRARY_BYTES = 128 * 2**20
+"""Tokenizer, code and buffers that come with the first model, whatever its size: measured on a processor."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -59,7 +62,7 @@ class MemoryPlan:
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.tags * self.per_tag + self.forks + self.activations
+        return self.tags * self.per_tag + self._besides
 
     @property
     def mib(self) -> str:
@@ -68,12 +71,17 @@ class MemoryPlan:
 
     def tags_in(self, available: int) -> int:
         """How many tags fit in so many bytes, beside all the rest."""
-        return max((available - self.weights - self.forks - self.activations) // self.per_tag, 0)
+        return max((available - self._besides) // self.per_tag, 0)
+
+    @property
+    def _besides(self) -> int:
+        """What does not grow with the number of tags, or does so no further than to a bound."""
+        return self.weights + self.forks + self.activations + LIBRARY_BYTES
 
     def __str__(self) -> str:
         return (
             f"{_mib(self.total)}: weights {_mib(self.weights)}, {self.tags} tags at {_mib(self.per_tag)}, "
-            f"drawn futures {_mib(self.forks)}, one pass {_mib(self.activations)}"
+            f"drawn futures {_mib(self.forks)}, one pass {_mib(self.activations)}, libraries {_mib(LIBRARY_BYTES)}"
         )
 
     def require(self, available: int, *, where: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from detectors.language.error import ModelError
-from detectors.language.plan import FORK_BYTES, Shape, plan_memory, read_shape
+from detectors.language.plan import FORK_BYTES, LIBRARY_BYTES, Shape, plan_memory, read_shape
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_token_takes_layers_x_heads_x_size_x_two(tmp_path: Path) -> None:
     assert plan.forks == 5 * (16 * 12 * 4 * 46_080 + plan.per_tag)
     many = plan_memory(shape, **{**WAYS, "tags": 1000})
     assert many.forks <= FORK_BYTES + 7 * plan.per_tag
-    assert plan.total == plan.weights + 5 * plan.per_tag + plan.forks + plan.activations
+    assert plan.total == plan.weights + 5 * plan.per_tag + plan.forks + plan.activations + LIBRARY_BYTES
     assert "5 tags at 23 MiB" in str(plan)
 
 
