@@ -121,7 +121,7 @@ def replay(
 def history(
     config: Config,
     tag: Annotated[str | None, typer.Option(help="Only this tag, as asset/tag.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only sample, forecast, verdict, alert or status.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only sample, forecast, score, verdict, alert or status.")] = None,
     since: Annotated[datetime | None, typer.Option(help="From this moment (UTC).")] = None,
     until: Annotated[datetime | None, typer.Option(help="Up to this moment (UTC).")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
@@ -133,6 +133,75 @@ def history(
     loaded = _load(config)
     query = HistoryQuery(tag=tag, kind=kind, since=since, until=until, limit=limit)
     problem = print_history(loaded, query, console=console, as_json=as_json)
+    if problem:
+        _fail(problem)
+
+
+@app.command()
+def evaluate(
+    history: Annotated[
+        str,
+        typer.Argument(
+            help="A CSV or Parquet file (a row per change, or a column per tag), or the URL of an InfluxDB."
+        ),
+    ],
+    forecaster: Annotated[
+        list[str] | None, typer.Option(help="Who forecasts; may be given again, or with commas. `all` for everyone.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only this tag; may be given again.")] = None,
+    held_out: Annotated[
+        str, typer.Option(help="What is forecast: a share of the end (0.2, 20 %), or a date it begins at.")
+    ] = "0.2",
+    horizon: Annotated[
+        int, typer.Option(min=0, help="Steps ahead; 0: 12, or all that is held out with --one-shot.")
+    ] = 0,
+    one_shot: Annotated[
+        bool, typer.Option("--one-shot", help="One forecast, at the begin of the held-out part; else rolling origins.")
+    ] = False,
+    stride: Annotated[int, typer.Option(min=0, help="Steps between origins; 0: as many as give 200 origins.")] = 0,
+    warm_up: Annotated[
+        int, typer.Option(min=0, help="Steps before the held-out part that are forecast, learnt from and not scored.")
+    ] = 0,
+    refit: Annotated[
+        int | None, typer.Option(min=0, help="Learners are fitted anew after so many origins; 0: never.")
+    ] = None,
+    period: Annotated[
+        float | None, typer.Option(min=1e-3, help="Seconds between steps; else the most common spacing.")
+    ] = None,
+    hold: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds a value is held without a report; else as long as 99 % of the gaps."),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of dates without one.")] = "UTC",
+    query: Annotated[str, typer.Option(help="Flux or InfluxQL, where the history is in an InfluxDB.")] = "",
+    database: Annotated[str, typer.Option(help="Database of an InfluxQL query.")] = "",
+    org: Annotated[str, typer.Option(help="Organisation of a Flux query; INFLUX_TOKEN is its token.")] = "",
+    model: Annotated[Path | None, typer.Option(help="Folder of a language model; else the default one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html and forecasts.parquet.")] = None,
+) -> None:
+    """Try forecasters on recorded history: what would each have said, had it known only what came before?"""
+    from stream.evaluate import EvaluationRequest, evaluate_history
+
+    request = EvaluationRequest(
+        history=history,
+        forecasters=tuple(forecaster or ()),
+        tags=tuple(tag or ()),
+        held_out=held_out,
+        horizon=horizon,
+        one_shot=one_shot,
+        stride=stride,
+        warm_up=warm_up,
+        refit_every=refit,
+        period_s=period,
+        hold_s=hold,
+        timezone=timezone,
+        query=query,
+        database=database,
+        org=org,
+        model=model,
+        out=out,
+    )
+    problem = evaluate_history(request, console=console, complaints=complaints)
     if problem:
         _fail(problem)
 

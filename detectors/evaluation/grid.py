@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["LONGEST", "GridError", "common_period", "lay", "tell_rejections"]
+__all__ = ["LONGEST", "GridError", "common_period", "lay", "span_words", "tell_rejections"]
 
 LONGEST = 2_000_000
 """Steps of a grid at most: beyond it the period is too short for the history, or a date is centuries off."""
@@ -115,8 +115,9 @@ def lay(
     reported = float(np.mean((age < period_s * (1 - 1e-6))[known])) if known.any() else 0.0
     if regular < 0.98:
         told.append(
-            f"Reported at irregular moments ({regular:.0%} of the spacings are {_span(period_s)}): each step has the last value "
-            f"reported within it, else the one before it, held for at most {_span(held_s)} ({1 - reported:.1%} of the steps)."
+            f"Reported at irregular moments ({regular:.0%} of the spacings are {span_words(period_s)}): each step has the last "
+            f"value reported within it, else the one before it, held for at most {span_words(held_s)} "
+            f"({1 - reported:.1%} of the steps)."
         )
     _tell_holes(grid, ends, period_s, told)
     _tell_doubts(grid, told)
@@ -165,7 +166,7 @@ def _tell_holes(grid: NDArray[np.float64], ends: NDArray[np.float64], period_s: 
     longest = int(lengths.argmax())
     told.append(
         f"{int(holes.sum()):,} of {len(grid):,} steps ({holes.mean():.1%}) have no value, in {len(lengths)} "
-        f"{'gap' if len(lengths) == 1 else 'gaps'}, the longest of {_span(float(lengths[longest]) * period_s)} from "
+        f"{'gap' if len(lengths) == 1 else 'gaps'}, the longest of {span_words(float(lengths[longest]) * period_s)} from "
         f"{_moment(float(ends[edges[2 * longest]]))}: they stay holes, nothing is invented, and they are not scored."
     )
 
@@ -194,7 +195,7 @@ def _thousands(factor: float) -> str:
     return f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
 
 
-def _span(seconds: float) -> str:
+def span_words(seconds: float) -> str:
     """A duration as one reads it."""
     for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:

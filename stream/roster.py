@@ -1,0 +1,89 @@
+"""Which forecasters can be named, and how is each made?
+
+A forecaster is made anew for every run, so that none knows what another run taught it. What a forecaster needs is imported
+when it is made: most need an extra, and a command that asks for persistence alone must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from detectors.forecasters.persistence import Persistence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from detectors.forecasters.forecaster import Forecaster
+    from detectors.language.model import LanguageModel
+
+__all__ = ["Roster", "RosterError"]
+
+
+class RosterError(Exception):
+    """A forecaster that cannot be had; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class Roster:
+    """Makes forecasters by name; the language model is loaded once, by the first one that needs it.
+
+    `model` is a folder in Hugging Face layout, None for the default model in the cache. `context` is how many values the
+    language model reads at most.
+    """
+
+    model: Path | None = None
+    context: int = 128
+    samples: int = 16
+    seed: int = 0
+    _loaded: LanguageModel | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that can be named."""
+        return tuple(self._makers())
+
+    @property
+    def quick(self) -> tuple[str, ...]:
+        """Those that need no extra and take seconds: who forecasts where nobody was named."""
+        return ("persistence",)
+
+    def make(self, name: str) -> Forecaster:
+        """A new forecaster; raises RosterError for an unknown name, a missing extra or a model that cannot be had."""
+        makers = self._makers()
+        if name not in makers:
+            raise RosterError(f"forecaster: expected one of {', '.join(makers)}, found {name!r}")
+        try:
+            return makers[name]()
+        except ImportError as error:
+            raise RosterError(
+                f"forecaster {name}: expected the package {error.name}, found none installed. "
+                f"Install it with the extras: pip install 'givre[model]'"
+            ) from None
+
+    def _makers(self) -> dict[str, Callable[[], Forecaster]]:
+        return {
+            "persistence": lambda: Persistence(seed=self.seed),
+            "language": self._language,
+        }
+
+    def _language(self) -> Forecaster:
+        from detectors.language.forecaster import LanguageForecaster
+
+        return LanguageForecaster(self._model(), context=self.context, samples=self.samples, seed=self.seed)
+
+    def _model(self) -> LanguageModel:
+        from detectors.language.error import ModelError
+        from detectors.language.model import load_model
+        from stream.weights import cached_model
+
+        if self._loaded is None:
+            folder = self.model or cached_model()
+            if folder is None:
+                raise RosterError("model: expected the default model in the cache, found none. Run `givre model fetch`")
+            try:
+                self._loaded = load_model(folder)
+            except ModelError as error:
+                raise RosterError(str(error)) from None
+        return self._loaded
