@@ -30,9 +30,8 @@ _COLUMNS: tuple[Column, ...] = (
     Column(name="% mean", of=lambda f: f.plain.error_percent),
     Column(name="MASE", of=lambda f: f.overall.mase),
     Column(name="pinball", of=lambda f: f.overall.pinball),
-    Column(name="log score", of=lambda f: f.overall.log_score),
+    Column(name="log p", of=lambda f: f.overall.log_score),
     Column(name="in 80 %", of=lambda f: 100 * f.overall.coverage80),
-    Column(name="in 90 %", of=lambda f: 100 * f.overall.coverage90),
     Column(name="seconds", of=lambda f: f.seconds),
 )
 """As many as a terminal of 80 characters shows whole; the report has all."""
@@ -42,7 +41,9 @@ _EXTRA = "Install it with the extra: pip install 'givre[evaluate]'"
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """A table per tag, what was done to its history, and what is not there."""
     for result in outcome.results:
-        table = Table(title=result.tag, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=result.tag, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
         table.add_column("forecaster", no_wrap=True)
         for column in _COLUMNS:
             table.add_column(column.name, justify="right", no_wrap=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detectors.forecasters.persistence import Persistence
+from detectors.language.error import ModelError
+from stream.weights import cached_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,19 +71,18 @@ class Roster:
         }
 
     def _language(self) -> Forecaster:
+        model = self._model()
         from detectors.language.forecaster import LanguageForecaster
 
-        return LanguageForecaster(self._model(), context=self.context, samples=self.samples, seed=self.seed)
+        return LanguageForecaster(model, context=self.context, samples=self.samples, seed=self.seed)
 
     def _model(self) -> LanguageModel:
-        from detectors.language.error import ModelError
-        from detectors.language.model import load_model
-        from stream.weights import cached_model
-
         if self._loaded is None:
             folder = self.model or cached_model()
             if folder is None:
                 raise RosterError("model: expected the default model in the cache, found none. Run `givre model fetch`")
+            from detectors.language.model import load_model
+
             try:
                 self._loaded = load_model(folder)
             except ModelError as error:

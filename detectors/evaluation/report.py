@@ -34,7 +34,7 @@ h3{font-size:1rem;margin:1.4rem 0 .3rem}p.soft,li.soft,caption,td.soft{color:var
 div.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;min-width:60%}
 caption{caption-side:bottom;text-align:left;padding-top:.3rem;font-size:.82rem;max-width:60rem}
 th,td{padding:.22rem .55rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-th{font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left}
+th{font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left;min-width:11rem}
 td.best{color:var(--best);font-weight:700}svg{width:100%;height:auto;display:block;margin:.4rem 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt{color:var(--soft)}dd{margin:0}
 """
@@ -198,7 +198,7 @@ def _section(result: Result) -> str:
     if horizon > 1:
         parts.append("<h3>By steps ahead</h3>")
         for name, of, best in _BY_LEAD:
-            parts.append(_table(result.figures, _lead_columns(horizon, of, best), name))
+            parts.append(_table(result.figures, _lead_columns(horizon, of, best), corner=name))
     return "".join(parts)
 
 
@@ -225,7 +225,14 @@ def _truth(figures: Figures, *, normalised: bool) -> tuple[float, ...]:
     return (summary.mean, summary.median, summary.standard_deviation, summary.variance)
 
 
-def _table(figures: Sequence[Figures], columns: Sequence[Column], note: str, *, truth: Sequence[float] = ()) -> str:
+def _table(
+    figures: Sequence[Figures],
+    columns: Sequence[Column],
+    note: str = "",
+    *,
+    truth: Sequence[float] = (),
+    corner: str = "forecaster",
+) -> str:
     head = "".join(f"<th>{escape(column.name)}</th>" for column in columns)
     rows = []
     if truth:
@@ -233,13 +240,14 @@ def _table(figures: Sequence[Figures], columns: Sequence[Column], note: str, *, 
         rows.append(f'<tr><td class="soft">measured</td>{cells}{"<td></td>" * (len(columns) - len(truth))}</tr>')
     best = [_best([column.of(f) for f in figures], column.best) for column in columns]
     mark = ' class="best"'
+    caption = f"<caption>{escape(note)}</caption>" if note else ""
     for i, one in enumerate(figures):
         cells = "".join(
             f"<td{mark if i in best[k] else ''}>{words(column.of(one))}</td>" for k, column in enumerate(columns)
         )
         rows.append(f"<tr><td>{escape(one.forecaster)}</td>{cells}</tr>")
     return (
-        f'<div class="wide"><table><caption>{escape(note)}</caption><thead><tr><th>forecaster</th>{head}</tr></thead>'
+        f'<div class="wide"><table>{caption}<thead><tr><th>{escape(corner)}</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
