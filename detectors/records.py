@@ -84,13 +84,16 @@ class Sample:
 class Window:
     """The latest closed steps of a tag on its own period, oldest first; a hole is NaN, and the axis is never squeezed.
 
-    `values[-1]` is the value at `end_at`, `values[-2]` the one `period_s` before, and so on.
+    `values[-1]` is the value at `end_at`, `values[-2]` the one `period_s` before, and so on. `normal` says of each step
+    whether it may be learnt from; a step in alarm, held or bad is False: forecast from it, never learn from it. Empty, the
+    usual case, means that all are normal.
     """
 
     tag: str
     period_s: float
     end_at: datetime
     values: tuple[float, ...]
+    normal: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
