@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from detectors.forecasters.forecaster import Learner
 from detectors.records import LEVELS, Window
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def backtest(
     for nth, origin in enumerate((*warm, *scored)):
         context = plan.context if nth else 0
         windows = [series.window(origin, context=max(context, plan.stride + 1) if context else 0) for series in group]
-        if isinstance(forecaster, _Learns):
+        if isinstance(forecaster, Learner):
             refit = nth == 0 or bool(plan.refit_every and nth % plan.refit_every == 0)
             _, cost = meter.measure(partial(_learn, forecaster, windows, refit=refit))
             fit_seconds += cost.seconds
@@ -182,16 +183,7 @@ def backtest(
     ]
 
 
-@runtime_checkable
-class _Learns(Protocol):
-    """The part of a learner that is needed here."""
-
-    def learn(self, windows: Sequence[Window]) -> None: ...
-
-    def refit(self, tag: str) -> None: ...
-
-
-def _learn(forecaster: _Learns, windows: Sequence[Window], *, refit: bool) -> None:
+def _learn(forecaster: Learner, windows: Sequence[Window], *, refit: bool) -> None:
     """The values since the last origin."""
     forecaster.learn(windows)
     if refit:

@@ -46,6 +46,14 @@ class Pupil:
     def refit(self, tag: str) -> None:
         self.fits.append((tag, len(self.taught[tag])))
 
+    due = ()
+
+    def save(self) -> bytes:
+        return b""
+
+    def restore(self, saved: bytes) -> None:
+        pass
+
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         self.asked.append(len(windows[0].values))
         return [
