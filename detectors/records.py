@@ -1,9 +1,9 @@
 """What flows through Givre: the frozen records that every other module stands on.
 
 A *sample* is one value of one tag. A *window* is its regular snapshot on the tag's own period. A *forecast* says what
-comes next, as quantiles. A *verdict* is about one moment, an alarm has memory (`detectors.alarm`), an *alert* is the
-message about a transition of an alarm. A tag is named ``asset/tag``, an alarm ``asset/tag/rule``; all times are aware
-UTC datetimes; all values are in the tag's engineering unit.
+comes next, as quantiles; a *score* how surprising a value then was. A *verdict* is about one moment, an alarm has memory
+(`detectors.alarm`), an *alert* is the message about a transition of an alarm. A tag is named ``asset/tag``, an alarm
+``asset/tag/rule``; all times are aware UTC datetimes; all values are in the tag's engineering unit.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "Quality",
     "Record",
     "Sample",
+    "Score",
     "Status",
     "Verdict",
     "Window",
@@ -123,6 +124,26 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What the value of one step was to a forecaster that knew everything before it.
+
+    `pit` is the probability integral transform (Dawid 1984): the share of what was expected that lies below the value, half
+    of its own cell included; uniform on 0..1 where the forecaster is right. `log_score` is the log of the predictive density
+    at the value, in nats, per engineering unit; `log_probability` that of its cell alone. `outside` marks a value that had
+    left the grid: it is scored as the outermost cell on its side, the least that can be said.
+    """
+
+    tag: str
+    forecaster: str
+    at: datetime
+    value: float
+    pit: float
+    log_score: float
+    log_probability: float
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What one rule says of one tag at one moment.
 
@@ -179,5 +200,5 @@ class Status:
     at: datetime
 
 
-Record = Sample | Forecast | Verdict | Alert | Status
+Record = Sample | Forecast | Score | Verdict | Alert | Status
 """Everything the journal keeps and the sinks deliver."""

@@ -50,6 +50,8 @@ __all__ = ["build_lane", "build_pipeline", "build_sinks", "build_sources", "open
 
 WINDOW_WITHOUT_MODEL = 128
 """Steps kept per tag where no model says how many it reads."""
+HORIZON_WITHOUT_MODEL = 12
+"""Steps ahead where no model says how many."""
 
 
 def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
@@ -115,10 +117,15 @@ def build_pipeline(
     sources: Sequence[Source] | None = None,
     with_model: bool = True,
     with_sinks: bool = True,
+    hurried: bool = True,
 ) -> Pipeline:
-    """The whole service over an open journal: alarms and windows are as they were left."""
+    """The whole service over an open journal: alarms and windows are as they were left.
+
+    Not `hurried`, every step is read and forecast from, however long that takes: for a replay.
+    """
     from stream.delivery import Delivery
     from stream.pipeline import Pipeline
+    from stream.schedule import Schedule
 
     settings = loaded.settings
     lane = build_lane(settings, alarm_memory.load(journal.memory(alarm_memory.PREFIX)))
@@ -132,6 +139,12 @@ def build_pipeline(
         sources=build_sources(loaded, clock) if sources is None else sources,
         lane=lane,
         model=lambda report: _model_lane(loaded, report, clock, with_model=with_model),
+        schedule=Schedule(
+            rank={tag: place for place, tag in enumerate(by_priority(settings))},
+            horizon=settings.model.horizon if settings.model else HORIZON_WITHOUT_MODEL,
+            speed=clock.speed,
+            hurried=hurried,
+        ),
         journal=journal,
         deliveries=deliveries,
         clock=clock,
@@ -145,6 +158,18 @@ def restore(lane: FastLane, journal: Journal, settings: Settings, now: datetime)
     reach_s = max(tag.period_s * length + tag.hold_s for tag in settings.tags().values())
     samples = sorted(journal.samples(now - timedelta(seconds=reach_s)), key=lambda sample: sample.arrived_at)
     lane.restore((sample for sample in samples if sample.arrived_at <= now), now)
+
+
+def by_priority(settings: Settings) -> list[str]:
+    """Every tag, the most important first: by the highest priority of its rules, then as it stands in the file."""
+    urgency = list(reversed(Priority))
+
+    def most(tag: Tag) -> int:
+        rules = (tag.tolerance, tag.breach, tag.deviation)
+        return min((urgency.index(Priority(rule.priority)) for rule in rules if rule is not None), default=len(urgency))
+
+    tags = settings.tags()
+    return sorted(tags, key=lambda name: most(tags[name]))
 
 
 def faces(settings: Settings) -> dict[str, TagFace]:
@@ -171,6 +196,8 @@ def build_forecaster(
     samples: int,
     temperature: float,
     seed: int,
+    horizon: int,
+    order: Sequence[str],
 ) -> Forecaster:
     """The language model's forecaster; `path` None is the default model, fetched if it is not there yet.
 
@@ -193,6 +220,8 @@ def build_forecaster(
         samples=samples,
         temperature=temperature,
         seed=seed,
+        horizon=horizon,
+        order=order,
     )
 
 
@@ -213,11 +242,13 @@ def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, 
             samples=model.samples,
             temperature=model.temperature,
             seed=model.seed,
+            horizon=model.horizon,
+            order=by_priority(loaded.settings),
         )
     return ModelLane(
         build,
         fallback=Persistence(samples=model.samples if model else 64, seed=model.seed if model else 0),
-        horizon=model.horizon if model else 12,
+        horizon=model.horizon if model else HORIZON_WITHOUT_MODEL,
         report=report,
         clock=clock,
     )

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Status, Verdict
+from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Score, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ __all__ = ["KINDS", "Row", "decode", "encode", "kind_of", "micros", "moment"]
 Row = tuple[int, str, int, float | None, str]
 """kind, tag (or subject), moment in Unix microseconds, value, body."""
 
-KINDS: dict[type[Record], int] = {Sample: 0, Forecast: 1, Verdict: 2, Alert: 3, Status: 4}
+KINDS: dict[type[Record], int] = {Sample: 0, Forecast: 1, Verdict: 2, Alert: 3, Status: 4, Score: 5}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -64,6 +64,9 @@ def encode(record: Record) -> Row:
             return 3, record.tag, micros(record.at), None, json.dumps(_alert_fields(record), separators=(",", ":"))
         case Status():
             return 4, record.subject, micros(record.at), float(record.ok), record.detail
+        case Score():
+            fields = [record.forecaster, record.value, record.log_score, record.log_probability, record.outside]
+            return 5, record.tag, micros(record.at), record.pit, json.dumps(fields, separators=(",", ":"))
 
 
 def decode(row: Row) -> Record:
@@ -123,6 +126,20 @@ def _status(row: Row) -> Status:
     return Status(subject=row[1], ok=bool(row[3]), detail=row[4], at=moment(row[2]))
 
 
+def _score(row: Row) -> Score:
+    forecaster, value, log_score, log_probability, outside = json.loads(row[4])
+    return Score(
+        tag=row[1],
+        forecaster=forecaster,
+        at=moment(row[2]),
+        value=value,
+        pit=row[3] or 0.0,
+        log_score=log_score,
+        log_probability=log_probability,
+        outside=outside,
+    )
+
+
 def _verdict_fields(verdict: Verdict) -> list[Any]:
     return [
         verdict.rule,
@@ -166,4 +183,11 @@ def _alert_fields(alert: Alert) -> dict[str, Any]:
     }
 
 
-_DECODERS: dict[int, Callable[[Row], Record]] = {0: _sample, 1: _forecast, 2: _verdict, 3: _alert, 4: _status}
+_DECODERS: dict[int, Callable[[Row], Record]] = {
+    0: _sample,
+    1: _forecast,
+    2: _verdict,
+    3: _alert,
+    4: _status,
+    5: _score,
+}

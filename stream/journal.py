@@ -14,7 +14,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from detectors.records import Alert, Forecast, Record, Sample, Status, Verdict
+from detectors.records import Alert, Forecast, Record, Sample, Score, Status, Verdict
 from stream.entry import KINDS, decode, encode, micros
 from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, is_full
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 COLUMNS = "kind, tag, at, value, body"
 # When there is no room the least is missed first: verdicts and forecasts can be made again, samples cannot, alerts tell.
-DROP_ORDER: tuple[type[Record], ...] = (Verdict, Forecast, Sample, Status, Alert)
+DROP_ORDER: tuple[type[Record], ...] = (Score, Verdict, Forecast, Sample, Status, Alert)
 DROP_ON_FULL_DISK = DROP_ORDER[:3]
 BITE_ROWS = 5_000
 """So many rows are deleted at a time: the writer of samples waits no longer than for one bite."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from detectors.detector import ForecastDetector, SampleDetector, Step, StepDetector
     from detectors.deviation import Deviation
-    from detectors.records import Alert, Forecast, Record, Sample, Verdict, Window
+    from detectors.records import Alert, Forecast, Record, Sample, Score, Verdict, Window
     from detectors.signal import Physical
     from stream.window import RollingWindow
 
@@ -197,6 +197,10 @@ class FastLane:
             self._take(detector.judge(forecast), judge, self._now or now)
             if judge.news():
                 self._keep_latest(judge)
+
+    def score(self, scores: Iterable[Score]) -> None:
+        """Takes what the model lane found of values that had closed before."""
+        self._harvest.records.extend(score for score in scores if score.tag in self._tags)
 
     def acknowledge(self, alarm: str, *, by: str, now: datetime) -> bool:
         """An operator acknowledges an alarm; False if there is no such alarm, or nothing to acknowledge."""

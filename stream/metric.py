@@ -41,9 +41,10 @@ class Metrics:
         self.forecasts = 0
         self.raised = 0
         self.cleared = 0
-        self.ticks_skipped = 0
+        self.scores = 0
         self.rejected: Counter[tuple[str, str, str]] = Counter()
         self.to_verdict = Latency()
         self.to_journal = Latency()
         self.to_forecast = Latency()
         self.first_forecast_s: float | None = None
+        self.first_score_s: float | None = None

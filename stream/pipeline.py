@@ -1,8 +1,9 @@
 """How do samples become records on disk and messages outside, without one lane waiting for another?
 
 One task takes samples in the order they arrive and lets the fast lane decide; one writes what came of it to the journal in
-group commits, and only then tells the sources and wakes the deliveries; one asks the model lane for forecasts whenever
-steps have closed and it is free. Queues are bounded: a slow disk slows the intake, and the intake slows its sources.
+group commits, and only then tells the sources and wakes the deliveries; one lets the model lane read and forecast, as the
+schedule says, whenever steps have closed and it is free. Queues are bounded: a slow disk slows the intake, and the intake
+slows its sources.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from detectors.records import Alert, Status
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from stream.journal import Journal
     from stream.lane import FastLane
     from stream.modelling import ModelLane
+    from stream.schedule import Schedule, Turn
     from stream.sources.source import Source
 
 __all__ = ["Pipeline"]
@@ -64,6 +67,7 @@ class Pipeline:
         sources: Sequence[Source],
         lane: FastLane,
         model: Callable[[Callable[[Status], None]], ModelLane],
+        schedule: Schedule,
         journal: Journal,
         deliveries: Callable[[Callable[[Status], None]], Sequence[Delivery]],
         clock: Clock,
@@ -75,6 +79,7 @@ class Pipeline:
         self._sources = sources
         self.lane = lane
         self.model = model(self.report)
+        self.schedule = schedule
         self._journal = journal
         self._deliveries = deliveries(self.report)
         self._clock = clock
@@ -90,7 +95,7 @@ class Pipeline:
         self._idle.set()
         self._closed_step = asyncio.Event()
         self._writing_since: float | None = None
-        self._forecasting = False
+        self._turning = False
         self._stopping = asyncio.Event()
         self._started = time.monotonic()
 
@@ -140,7 +145,7 @@ class Pipeline:
             writer = group.create_task(self._write(), name="journal")
             others = [
                 group.create_task(self._obey(), name="commands"),
-                group.create_task(self._forecast(), name="forecast"),
+                group.create_task(self._follow(), name="model turns"),
                 group.create_task(self.model.run(), name="model lane"),
                 *(group.create_task(d.run(), name=f"sink {d.name}") for d in self._deliveries),
             ]
@@ -164,7 +169,7 @@ class Pipeline:
     async def settled(self) -> None:
         """Waits until everything delivered so far has been judged, forecasts included."""
         await self._queue.join()
-        await self._until(lambda: not self.lane.has_closed and not self._forecasting)
+        await self._until(lambda: not self.lane.has_closed and not self._turning and self.schedule.idle)
 
     @property
     def stopping(self) -> bool:
@@ -301,24 +306,48 @@ class Pipeline:
 
     # --- the model lane ------------------------------------------------------------------------------------------------
 
-    async def _forecast(self) -> None:
+    async def _follow(self) -> None:
+        """Lets the model lane read and forecast what has closed, turn by turn."""
+        loop = asyncio.get_running_loop()
         while True:
-            await self._closed_step.wait()
+            # What could not be afforded yet may be a moment later.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if self.schedule.idle else TICK_S):
+                    await self._closed_step.wait()
             self._closed_step.clear()
-            windows = self.lane.windows()
-            if not windows:
-                continue
-            asked = time.monotonic()
-            self._forecasting = True
-            forecasts = await self.model.forecast(windows)
+            self._turning = True
+            self.schedule.offer(self.lane.windows())
+            turn = self.schedule.turn(loop.time(), up=self.model.up)
+            if turn:
+                await self._take_turn(turn)
+            self._turning = False
+            self._say_pace(loop.time())
+
+    async def _take_turn(self, turn: Turn) -> None:
+        asked = time.monotonic()
+        answer = await self.model.ask(turn)
+        if answer.by_model:
+            self.schedule.done(turn, answer.spent, refused=answer.refused)
+        else:
+            self.schedule.lost()
+        if turn.forecast:
             self.metrics.to_forecast.add(time.monotonic() - asked)
-            for forecast in forecasts:
-                self.metrics.forecasts += 1
-                self.lane.expect(forecast, self._clock.now())
-            if self.model.up and forecasts and self.metrics.first_forecast_s is None:
-                self.metrics.first_forecast_s = time.monotonic() - self._started
-            self._reap()
-            self._forecasting = False
+        since_start = time.monotonic() - self._started
+        self.lane.score(answer.scores)
+        self.metrics.scores += len(answer.scores)
+        if answer.scores and self.metrics.first_score_s is None:
+            self.metrics.first_score_s = since_start
+        for forecast in answer.forecasts:
+            self.metrics.forecasts += 1
+            self.lane.expect(forecast, self._clock.now())
+        if answer.by_model and answer.spent.drawn and self.metrics.first_forecast_s is None:
+            self.metrics.first_forecast_s = since_start
+        self._reap()
+
+    def _say_pace(self, now: float) -> None:
+        if self.model.up:
+            ok, detail = self.schedule.pace(now)
+            self.report(Status(subject="model.pace", ok=ok, detail=detail, at=self._clock.now()))
 
     # --- commands ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from detectors.records import Alert, Forecast, Record, Sample, Status, Verdict
+from detectors.records import Alert, Forecast, Record, Sample, Score, Status, Verdict
 from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
@@ -25,6 +25,7 @@ __all__ = ["HistoryQuery", "print_alarms", "print_history"]
 KINDS: dict[str, type[Record]] = {
     "sample": Sample,
     "forecast": Forecast,
+    "score": Score,
     "verdict": Verdict,
     "alert": Alert,
     "status": Status,
@@ -119,6 +120,9 @@ def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
                 record.tag,
                 f"in {ahead:g} s: {median:.5g} {unit}, 90 % within {low:.5g} to {high:.5g}  ({record.forecaster})",
             )
+        case Score():
+            said = f"{record.value:g} {unit}: PIT {record.pit:.3f}, {-record.log_probability:.2f} nats"
+            return record.at, record.tag, f"{said}  ({record.forecaster})"
         case Verdict():
             return record.at, record.tag, f"{record.rule}: score {record.score:.2f}"
         case Alert():

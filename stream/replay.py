@@ -110,7 +110,13 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
     try:
         history = _History(samples=iter(()), step_s=min(tag.period_s for tag in tags.values()), clock=clock)
         pipeline = build_pipeline(
-            loaded, journal=journal, clock=clock, sources=[history], with_model=model, with_sinks=False
+            loaded,
+            journal=journal,
+            clock=clock,
+            sources=[history],
+            with_model=model,
+            with_sinks=False,
+            hurried=False,
         )
         history.pipeline = pipeline
         try:

@@ -80,7 +80,8 @@ class View:
             line.append(playing, style="bold magenta" if "normal" not in playing else "green")
         said = Text("model: " + (model.detail if model else "starting"), style="" if model and model.ok else "yellow")
         said.truncate(110, overflow="ellipsis")
-        return Group(line, said)
+        pace = self._pipeline.statuses.get("model.pace")
+        return Group(line, said, Text(f"pace:  {pace.detail}" if pace else "", style="dim", no_wrap=True))
 
     def _tags(self) -> RenderableType:
         table = Table(expand=True, box=None, pad_edge=False, header_style="bold", padding=(0, 1))
@@ -129,7 +130,8 @@ class View:
     def _foot(self) -> RenderableType:
         metrics = self._pipeline.metrics
         line = Text(
-            f"samples {metrics.samples}  forecasts {metrics.forecasts}  verdicts {self._pipeline.lane.verdicts}  "
+            f"samples {metrics.samples}  scored {metrics.scores}  forecasts {metrics.forecasts}  "
+            f"verdicts {self._pipeline.lane.verdicts}  "
             f"alarms {metrics.raised} raised, {metrics.cleared} cleared  rejected {sum(metrics.rejected.values())}  "
             f"to verdict {_ms(metrics.to_verdict.quantile(0.99))}  on disk {_ms(metrics.to_journal.quantile(0.99))} (p99)",
             style="dim",
@@ -139,7 +141,7 @@ class View:
         troubles = [
             Text(f"{status.subject}: {status.detail}", style="yellow", no_wrap=True, overflow="ellipsis")
             for status in self._pipeline.statuses.values()
-            if not status.ok and status.subject != "model"
+            if not status.ok and status.subject not in {"model", "model.pace"}
         ]
         return Group(line, *troubles)
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from detectors.language.model import LanguageModel
     from detectors.language.plan import MemoryPlan
-    from detectors.language.reader import Place, Score
-    from detectors.records import Window
+    from detectors.language.reader import Place
+    from detectors.records import Score, Window
 
 __all__ = ["LanguageForecaster"]
 
@@ -95,6 +95,11 @@ class LanguageForecaster:
     def shortfall(self) -> str:
         """What is not done as wished for lack of memory, in one sentence; empty if all is."""
         return self._ration.shortfall
+
+    @property
+    def refused(self) -> Sequence[str]:
+        """The known tags that do not fit."""
+        return sorted(self._rank, key=self._rank.__getitem__)[self._ration.tags :]
 
     @property
     def plan(self) -> MemoryPlan:

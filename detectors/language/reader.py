@@ -24,10 +24,10 @@ import torch
 from detectors.language.cache import Cache, Reading
 from detectors.language.codec import anchor
 from detectors.language.plan import PASS_TOKENS
+from detectors.records import Score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from detectors.language.model import LanguageModel
     from detectors.records import Window
 
-__all__ = ["CATCH_UP", "Place", "Reader", "Score"]
+__all__ = ["CATCH_UP", "Place", "Reader"]
 
 CATCH_UP = 16
 """A window that is further ahead than so many steps is read anew, and what lies between is not scored."""
@@ -44,24 +44,6 @@ CATCH_UP = 16
 
 MOMENTS = 8
 """Of half a context: at each of them one of so many groups of tags begins its texts anew, in one pass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """What one value was to the model that had read everything before it.
-
-    `pit` is uniform on 0..1 where the model is right; `log_score` is the log of the predictive density at the value, in
-    nats, per engineering unit; `log_probability` is that of its cell alone. `outside` marks a value that had left the grid:
-    it is scored as the outermost cell on its side, the least that can be said, and the grid is laid anew.
-    """
-
-    tag: str
-    at: datetime
-    value: float
-    pit: float
-    log_score: float
-    log_probability: float
-    outside: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -284,6 +266,7 @@ def _score(work: _Work, expected: NDArray[np.float64], cell: int, symbols: Seque
         log_here += float(row[symbol])
     return Score(
         tag=window.tag,
+        forecaster="language",
         at=window.end_at - timedelta(seconds=(len(work.pending) - 1) * window.period_s),
         value=value,
         pit=min(below + math.exp(log_here) / 2, 1.0),

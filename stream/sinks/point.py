@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from influxdb_client import Point, WritePrecision
 
-from detectors.records import LEVELS, Alert, Forecast, Quality, Sample, Status, Verdict
+from detectors.records import LEVELS, Alert, Forecast, Quality, Sample, Score, Status, Verdict
 
 if TYPE_CHECKING:
     from detectors.records import Record
@@ -44,6 +44,10 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901 - one case per 
         case Forecast():
             leads = [lead for lead in LEADS if lead < record.horizon] + [record.horizon]
             return [_forecast_line(record, site, lead) for lead in leads]
+        case Score():
+            point = _point("score", site, record.tag, record.at).tag("forecaster", record.forecaster)
+            point.field("pit", float(record.pit)).field("nats", -float(record.log_probability))
+            return [_line(point.field("log_score", float(record.log_score)).field("outside", int(record.outside)))]
         case Verdict():
             point = (
                 _point("verdict", site, record.tag, record.at)

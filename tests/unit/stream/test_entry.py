@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Status, Verdict
+from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Score, Status, Verdict
 from stream.entry import decode, encode, micros, moment
 
 moments = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1))
@@ -58,6 +58,10 @@ rows = st.lists(st.lists(numbers, min_size=7, max_size=7).map(tuple), min_size=1
 forecasts = st.builds(
     Forecast, tag=tags, forecaster=tags, made_at=moments, period_s=st.floats(0.01, 1e6), quantiles=rows, paths=rows
 )
+scores = st.builds(
+    Score, tag=tags, forecaster=tags, at=moments, value=numbers, pit=st.floats(0, 1), log_score=numbers,
+    log_probability=numbers, outside=st.booleans(),
+)  # fmt: skip
 statuses = st.builds(Status, subject=tags, ok=st.booleans(), detail=st.text(), at=moments)
 
 
@@ -69,7 +73,7 @@ def kept(record: Record) -> Record:
     return replace(record, paths=()) if isinstance(record, Forecast) else record
 
 
-@given(samples | verdicts | alerts | forecasts | statuses)
+@given(samples | verdicts | alerts | forecasts | statuses | scores)
 def test_what_goes_in_comes_out_but_for_the_paths_of_a_forecast(record: Record) -> None:
     assert decode(encode(record)) == kept(record)
 

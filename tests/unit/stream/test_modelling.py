@@ -16,6 +16,7 @@ import pytest
 from detectors.records import LEVELS, Forecast, Status, Window
 from stream.clock import SystemClock
 from stream.modelling import ModelLane
+from stream.schedule import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -78,7 +79,8 @@ class Bench:
                 await asyncio.sleep(0.02)
 
     async def ask(self, first: float = 1.0) -> Forecast:
-        (made,) = await self.lane.forecast([replace(WINDOW, values=(first, 2.0, 3.0))])
+        window = replace(WINDOW, values=(first, 2.0, 3.0))
+        (made,) = (await self.lane.ask(Turn((window,), (window,), ()))).forecasts
         return made
 
 

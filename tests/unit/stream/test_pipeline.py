@@ -18,6 +18,7 @@ from stream.journal import Journal, JournalFullError
 from stream.lane import FastLane, Watch
 from stream.modelling import ModelLane
 from stream.pipeline import Pipeline
+from stream.schedule import Schedule
 from stream.sources.source import Rejection
 from stream.window import RollingWindow
 
@@ -75,6 +76,7 @@ def build(journal: Journal, feed: Feed, progress: Callable[[], None] = lambda: N
     return Pipeline(
         sources=[feed],
         lane=lane,
+        schedule=Schedule(rank={}, horizon=3),
         model=lambda report: ModelLane(None, fallback=Persistence(), horizon=3, report=report, clock=SystemClock()),
         journal=journal,
         deliveries=lambda _report: [],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Status, Verdict
+from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Score, Status, Verdict
 from stream.sinks.point import LEADS, MOST_TEXT, lines
 
 AT = datetime(2026, 11, 23, 5, 13, 20, 123457, tzinfo=UTC)
@@ -34,6 +34,11 @@ def alert(**more: object) -> Alert:
         "text": "too warm",
     }
     return Alert(**{**fields, **more})
+
+
+def score(**more: object) -> Score:
+    fields = {"pit": 0.25, "log_score": -1.5, "log_probability": -4.5}
+    return Score(tag="hx/water", forecaster="language", at=AT, value=5.1, **{**fields, **more})
 
 
 def forecast(horizon: int) -> Forecast:
@@ -63,6 +68,14 @@ def forecast(horizon: int) -> Forecast:
             f"high=5.2,lead_s=30,low=4.8,probability=0.25,score=0.5,value=5.5 {US}"),
         ),
         (
+            score(),
+            f"score,asset=hx,forecaster=language,site=demo,tag=water log_score=-1.5,nats=4.5,outside=0i,pit=0.25 {US}",
+        ),
+        (
+            score(outside=True),
+            f"score,asset=hx,forecaster=language,site=demo,tag=water log_score=-1.5,nats=4.5,outside=1i,pit=0.25 {US}",
+        ),
+        (
             alert(),
             ("alarm,asset=hx,priority=high,rule=tolerance,site=demo,tag=water "
             f'active=1i,sequence=7i,state="unacknowledged",text="too warm" {US}'),
@@ -77,7 +90,7 @@ def forecast(horizon: int) -> Forecast:
             f'givre_status,site=demo,subject=source.plc detail="no answer",ok=0i {US}',
         ),
     ],
-    ids=["good", "uncertain", "bad", "verdict", "breach", "raised", "returned", "status"],
+    ids=["good", "uncertain", "bad", "verdict", "breach", "score", "left the grid", "raised", "returned", "status"],
 )  # fmt: skip
 def test_a_record_is_one_line(record: Record, expected: str) -> None:
     assert lines(record, "demo") == [expected]
@@ -128,6 +141,7 @@ def test_the_documentation_names_every_measurement_label_and_field() -> None:
     records = [
         Sample(tag="hx/w", value=1.5, source_at=AT, arrived_at=AT, quality=Quality.UNCERTAIN, reason="r"),
         forecast(1),
+        score(),
         verdict(value=1.5, low=1.5, high=1.5, probability=0.5, lead_s=1.5),
         alert(verdict=verdict()),
         Status(subject="model", ok=True, detail="d", at=AT),

@@ -1,0 +1,241 @@
+"""What is read and forecast now, so that the model lane never falls behind silently?
+
+Every closed step of every tag asks for two things: to be read (and scored), and to be forecast from. Costs are measured as they
+arise. Where they do not all fit into the time there is, forecasts are thinned first: they take turns, the tags that have waited
+longest first. Where not even reading fits, the tags of the lowest priority are left out, until there is room for them again;
+they are then read anew from their windows. Both are counted, and said in one sentence.
+
+Time is the machine's own, in seconds, and passed in. A replay has all the time it wants: there everything is read and
+forecast at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from detectors.records import Window
+
+__all__ = ["Schedule", "Spent", "Turn"]
+
+SHARE = 0.9
+"""Of the model lane's time that is given away; the rest is for what costs more than it did before."""
+ADMITTED = 0.75
+"""Share up to which reading may grow by a tag that was left out: less than `SHARE`, so that it does not swing."""
+SMOOTHING = 0.2
+"""Weight of the newest cost in the running mean."""
+FIRST = 4
+"""Tags that are begun at once as long as nobody knows what one costs."""
+SAID_EVERY_S = 30.0
+"""The pace is said anew so often at most, unless scoring stops or starts for a tag."""
+
+
+class Turn(NamedTuple):
+    """One question to the model lane: windows to read, and those of them to forecast from."""
+
+    read: tuple[Window, ...]
+    forecast: tuple[Window, ...]
+    without: tuple[Window, ...]
+    """Windows of tags that the model does not follow at present: they are the fallback's."""
+
+    def __bool__(self) -> bool:
+        return bool(self.read or self.forecast or self.without)
+
+
+class Spent(NamedTuple):
+    """What a turn cost, in seconds, and what came of it: values scored, forecasts drawn."""
+
+    read_s: float = 0.0
+    forecast_s: float = 0.0
+    scored: int = 0
+    drawn: int = 0
+
+
+class Schedule:
+    """Decides turn by turn; `rank` orders tags, the most important first."""
+
+    def __init__(self, *, rank: Mapping[str, int], horizon: int, speed: float = 1.0, hurried: bool = True) -> None:
+        self._rank = rank
+        self._horizon = horizon
+        self._speed = speed
+        self._hurried = hurried
+        self._windows: dict[str, Window] = {}
+        self._unread: set[str] = set()
+        self._due: set[str] = set()
+        self._served: dict[str, int] = {}
+        self._count = 0
+        self._covered: set[str] = set()
+        self._warm: set[str] = set()
+        self._refused: set[str] = set()
+        self._kept: set[str] = set()
+        self._score_s = self._begin_s = self._forecast_s = 0.0
+        self._credit_s = 0.0
+        self._looked_at: float | None = None
+        self._said = (True, "")
+        self._said_at = -math.inf
+        self.thinned = 0
+        """Steps of tags that were not forecast from, because a newer one came first."""
+        self.unscored = 0
+        """Steps of tags that were not read: the model was away, or there was no time or no memory for them."""
+
+    def offer(self, windows: Iterable[Window]) -> None:
+        """Takes windows in which a step has closed; each takes the place of the last one of its tag."""
+        for window in windows:
+            tag = window.tag
+            if tag in self._due and tag in self._warm:
+                self.thinned += 1
+            if tag in self._unread and tag not in self._warm:
+                self.unscored += 1
+            self._windows[tag] = window
+            self._unread.add(tag)
+            self._due.add(tag)
+            self._covered.discard(tag)
+
+    def turn(self, now: float, *, up: bool = True) -> Turn:
+        """What to do now; nothing if nothing is due, or nothing of it can be afforded yet. `up`: the model is there."""
+        if not self._hurried or not up:
+            windows = tuple(self._ordered(self._due))
+            self._due.clear()
+            if not up:
+                self.lost()
+                return Turn((), (), windows)
+            self._unread.clear()
+            return Turn(windows, windows, ())
+        supply = self._share(now)
+        read = [w for w in self._ordered(self._unread) if w.tag in self._warm & self._kept]
+        begun = self._begin()
+        follows = self._warm | {window.tag for window in begun}
+        without = [w for w in self._ordered(self._due - self._covered) if w.tag not in follows & self._kept]
+        chosen = self._choose(follows & self._kept, supply)
+        self._covered |= {window.tag for window in without}
+        self._unread -= {window.tag for window in (*read, *begun)}
+        # What is left out waits for its next step; what is still to be begun will be forecast as soon as it is.
+        self._due -= {window.tag for window in chosen}
+        self._due &= self._kept
+        return Turn((*read, *begun), tuple(chosen), tuple(without))
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left that a later turn could do without a new step."""
+        return not self._due
+
+    def done(self, turn: Turn, spent: Spent, *, refused: Sequence[str] = ()) -> None:
+        """Takes what a turn has cost, and the tags for which the model has no room."""
+        self._refused = set(refused)
+        begun = {window.tag for window in turn.read} - self._warm
+        self._warm = (self._warm | begun) - self._refused
+        if spent.scored:
+            # What beginning texts took in the same turn is taken off, as far as it is known.
+            score_s = max(spent.read_s - len(begun) * self._begin_s, 0.0) / spent.scored
+            self._score_s = _mean(self._score_s, score_s)
+        elif begun:
+            self._begin_s = _mean(self._begin_s, spent.read_s / len(begun))
+        if spent.drawn:
+            self._forecast_s = _mean(self._forecast_s, spent.forecast_s / spent.drawn)
+        self._credit_s -= spent.forecast_s
+
+    def lost(self) -> None:
+        """The model process is gone, and what it had read with it."""
+        self._warm.clear()
+        self._refused.clear()
+
+    def pace(self, now: float) -> tuple[bool, str]:
+        """Whether every tag is scored and has a forecast that reaches as far as its next one, and how it goes."""
+        left_out = [tag for tag in self._windows if tag not in self._kept or tag in self._refused]
+        every = self._every()
+        if left_out:
+            said = (
+                False,
+                (
+                    f"{len(self._windows) - len(left_out)} of {len(self._windows)} tags are scored, those of the highest "
+                    "priority; the fallback forecasts the others"
+                ),
+            )
+        elif every <= 1:
+            said = True, "every tag is read and forecast at every step"
+        else:
+            said = (
+                every <= self._horizon,
+                (
+                    f"every tag is read at every step and forecast about every {_round(every)} steps: "
+                    f"a forecast takes {self._forecast_s:.2g} s a tag"
+                ),
+            )
+        changed = said[0] != self._said[0] or not self._said[1]
+        if changed or now - self._said_at >= SAID_EVERY_S:
+            self._said, self._said_at = said, now
+        return self._said
+
+    def _share(self, now: float) -> float:
+        """Decides who is read, and adds what is left of the time since the last turn to the credit of forecasts."""
+        used = 0.0
+        kept = set()
+        for window in self._ordered(self._windows.keys() - self._refused):
+            cost = self._score_s / self._period_s(window)
+            if used + cost <= (SHARE if window.tag in self._warm else ADMITTED):
+                kept.add(window.tag)
+                used += cost
+        self._kept = kept
+        supply = max(SHARE - used, 0.0)
+        elapsed = 0.0 if self._looked_at is None else now - self._looked_at
+        self._looked_at = now
+        # No more is saved up than one round of forecasts costs.
+        most = self._forecast_s * max(len(kept), 1)
+        self._credit_s = min(self._credit_s + elapsed * supply, most)
+        return supply
+
+    def _begin(self) -> list[Window]:
+        """Tags to be read for the first time: as many as take half of the shortest period, one at least."""
+        cold = [w for w in self._ordered(self._unread) if w.tag in self._kept - self._warm]
+        if not cold or not self._begin_s:
+            return cold[:FIRST]
+        shortest = min(self._period_s(window) for window in self._windows.values())
+        return cold[: max(int(shortest / 2 / self._begin_s), 1)]
+
+    def _choose(self, follows: set[str], supply: float) -> list[Window]:
+        """Tags to be forecast now: those whose last turn is longest ago, as far as the credit goes."""
+        due = [w for w in self._ordered(self._due) if w.tag in follows]
+        due.sort(key=lambda w: self._served.get(w.tag, 0))
+        if not due:
+            return []
+        shortest = min(self._period_s(window) for window in self._windows.values())
+        if not self._forecast_s:
+            count = 1
+        elif self._every() <= 1:
+            count = len(due)
+        else:
+            # A turn takes no longer than a step, so that reading stays on time.
+            afforded = min(self._credit_s, max(shortest * supply, self._forecast_s))
+            count = int(afforded / self._forecast_s + 1e-9)
+        chosen = due[:count]
+        for window in chosen:
+            self._count += 1
+            self._served[window.tag] = self._count
+        return chosen
+
+    def _every(self) -> float:
+        """Steps from one forecast of a tag to its next one that there is time for; at least 1."""
+        kept = [w for tag, w in self._windows.items() if tag in self._kept]
+        read = sum(self._score_s / self._period_s(window) for window in kept)
+        wished = sum(self._forecast_s / self._period_s(window) for window in kept)
+        return max(wished / max(SHARE - read, 0.01), 1.0)
+
+    def _ordered(self, tags: Iterable[str]) -> list[Window]:
+        last = len(self._rank)
+        return [self._windows[tag] for tag in sorted(tags, key=lambda tag: (self._rank.get(tag, last), tag))]
+
+    def _period_s(self, window: Window) -> float:
+        return window.period_s / self._speed
+
+
+def _mean(before: float, new: float) -> float:
+    return new if not before else before + SMOOTHING * (new - before)
+
+
+def _round(steps: float) -> int:
+    """A figure that does not change with every breath: 2, 3, 4, 5, 6, 8, 10, 12, 15, 20 ..."""
+    nice = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
+    return next((n for n in nice if n >= steps - 0.25), round(steps / 100) * 100)
