@@ -27,7 +27,7 @@ LEAST_LOG = -690.0
 ATOM = 1e-9
 """Two quantiles that lie closer together than this share of a distribution's width are one value to `mix`."""
 ROUGH = 1e8
-"""Ratio of densities beyond which `mix` adds them up for each member on its own."""
+"""Ratio of densities beyond which `mix` looks them up member by member in place of adding up their changes."""
 LEAST_TAIL = 0.1
 """A tail is at least so wide, as a share of the way from its outermost quantile to the median."""
 
@@ -156,7 +156,9 @@ def _invert(q: Array, w: Array) -> Array:
         rough = np.flatnonzero(density.max((1, 2)) > ROUGH * np.where(density > 0, density, np.inf).min((1, 2)))
         if len(rough):
             owner = order[rough] // count
-            total[rough] = sum(np.cumsum(np.where(owner == k, change[rough], 0.0), axis=1) for k in range(members))
+            total[rough] = sum(
+                np.take_along_axis(density[rough, k], np.cumsum(owner == k, axis=1), axis=1) for k in range(members)
+            )
         after = np.cumsum(jumps, axis=1)
         after[:, 1:] += np.cumsum(np.maximum(total[:, :-1], 0.0) * np.diff(x, axis=1), axis=1)
         levels = _LEVELS * after[:, -1:]

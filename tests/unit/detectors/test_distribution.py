@@ -107,6 +107,11 @@ def test_a_wild_member_with_little_weight_does_not_blur_the_others() -> None:
     np.testing.assert_allclose(found[1:-1], NORMAL[1:-1], atol=0.06)
 
 
+def test_what_is_almost_an_atom_leaves_no_rounding_behind() -> None:
+    almost = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3e-83])
+    assert mix(np.stack((almost, np.array([0.0] * 6 + [1.0]))), np.array([0.5, 0.5]))[0] == pytest.approx(0.0, abs=1e-9)
+
+
 def test_atoms_are_mixed_to_atoms() -> None:
     found = mix(np.stack((ATOM, ATOM + 1)), np.array([0.3, 0.7]))
     assert found.tolist() == [5.0, 5.0, 5.0, 6.0, 6.0, 6.0, 6.0]
