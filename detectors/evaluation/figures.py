@@ -9,6 +9,8 @@ import numpy as np
 
 from detectors.evaluation.metrics import MEDIAN, Scale, absolute_error, accuracy, mase_scale, summarise
 
+from detectors.forecasters.distribution import log_probability
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -76,6 +78,11 @@ def evaluate(run: Run) -> Figures:
     season = mase_scale(history, season=season_of(series, first))
     known = np.isfinite(measured)
     forecast = np.where(known, quantiles[..., MEDIAN], np.nan)
+    log_scores = np.full(measured.shape, np.nan)
+    half = (scale.high - scale.low) / CELLS / 2
+    log_scores[known] = log_probability(
+        quantiles[known], measured[known] - half, measured[known] + half, spread=scale.high - scale.low
+    )
     return Figures(
         forecaster=run.forecaster,
         tag=series.tag,
@@ -83,9 +90,14 @@ def evaluate(run: Run) -> Figures:
         asked=len(run.origins),
         plain=_study(measured, forecast),
         normalised=_study(scale.normalise(measured), scale.normalise(forecast)),
-        overall=accuracy(measured, quantiles, scale=season),
+        overall=accuracy(measured, quantiles, scale=season, log_scores=log_scores),
         leads=tuple(
-            accuracy(measured[:, lead : lead + 1], quantiles[:, lead : lead + 1], scale=season)
+            accuracy(
+                measured[:, lead : lead + 1],
+                quantiles[:, lead : lead + 1],
+                scale=season,
+                log_scores=log_scores[:, lead : lead + 1],
+            )
             for lead in range(measured.shape[1])
         ),
         seconds=float(np.mean([cost.seconds for cost in run.costs])) / run.tags,

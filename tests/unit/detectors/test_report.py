@@ -14,6 +14,7 @@ from detectors.evaluation.backtest import Cost, Plan, Series, backtest
 from detectors.evaluation.chart import Curves, draw_curves, draw_leads
 from detectors.evaluation.figures import evaluate, season_of
 from detectors.evaluation.report import Result, curves, render, shown_leads, words
+from detectors.forecasters.distribution import log_probability
 from detectors.forecasters.persistence import Persistence
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ def test_figures_of_a_run_by_hand() -> None:
     assert figures.normalised.error.maximum == pytest.approx(errors.max() / 10)
     assert figures.overall.mase == pytest.approx(errors.mean() / 10)
     assert [lead.mean_absolute_error for lead in figures.leads] == pytest.approx(errors.tolist())
+    cells = [
+        log_probability(found.runs[0].quantiles[0, i], v - 0.005, v + 0.005, spread=10.0)
+        for i, v in enumerate((4.0, 7.0))
+    ]
+    assert figures.overall.log_score == pytest.approx(np.mean(cells))
+    assert figures.leads[1].log_score == pytest.approx(cells[1])
     assert (figures.seconds, figures.memory_bytes) == (0.25, 2_000_000)
 
 
