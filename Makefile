@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format clean help
+.PHONY: demo study test lint format clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/installed   ## the simulated plant and Givre beside it: ARGS="--for 60 --report out.json"
 	@$(BIN)/givre demo $(ARGS)
+
+study: $(VENV)/installed  ## the field study repeated on the shared data: DATA=../shared/data; writes docs/study.md
+	@$(BIN)/python -m benchmarks.study --data $(or $(DATA),../shared/data) --out docs
 
 test: $(VENV)/installed   ## every test: ARGS="-k window" to choose
 	@$(BIN)/python -m pytest $(ARGS)

@@ -6,7 +6,7 @@ when it is made: most need an extra, and a command that asks for persistence alo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from detectors.forecasters.persistence import Persistence
@@ -39,7 +39,7 @@ class Roster:
     context: int = 128
     samples: int = 16
     seed: int = 0
-    _loaded: LanguageModel | None = None
+    _loaded: LanguageModel | None = field(default=None, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:

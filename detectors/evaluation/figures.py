@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detectors.evaluation.metrics import MEDIAN, Scale, absolute_error, accuracy, mase_scale, summarise
-
 from detectors.forecasters.distribution import log_probability
 
 if TYPE_CHECKING:

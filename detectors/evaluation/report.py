@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detectors.evaluation.figures import Figures
     from detectors.evaluation.metrics import Accuracy
 
-__all__ = ["FIELD", "STUDY", "Column", "Result", "curves", "render", "render_charts", "shown_leads", "words"]
+__all__ = ["FIELD", "NORMALISED", "STUDY", "Column", "Result", "curves", "render", "render_charts", "shown_leads", "words"]
 
 SHOWN_STEPS = 240
 """Steps of the held-out part that are drawn: its last ones."""
@@ -71,7 +71,7 @@ STUDY: tuple[Column, ...] = (
 )
 """The study's figures of the forecast series and of its error; the measured series has a row of its own."""
 
-_NORMALISED: tuple[Column, ...] = (
+NORMALISED: tuple[Column, ...] = (
     Column(name="mean", of=lambda f: f.normalised.forecast.mean),
     Column(name="median", of=lambda f: f.normalised.forecast.median),
     Column(name="std. dev.", of=lambda f: f.normalised.forecast.standard_deviation),
@@ -168,7 +168,7 @@ def words(value: float) -> str:
     """A figure with four digits that matter; a dash where there is none."""
     if not math.isfinite(value):
         return "-"
-    if value and not 1e-3 <= abs(value) < 1e7:
+    if value and not 1e-3 <= abs(value) < 1e10:
         return f"{value:.3g}"
     decimals = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:,.{decimals}f}"
@@ -191,7 +191,7 @@ def _section(result: Result) -> str:
         "<h3>Figures of the study</h3>",
         _table(result.figures, STUDY, _STUDY_NOTE, truth=_truth(measured, normalised=False)),
         "<h3>Figures of the study, on normalised values</h3>",
-        _table(result.figures, _NORMALISED, _NORMALISED_NOTE, truth=_truth(measured, normalised=True)),
+        _table(result.figures, NORMALISED, _NORMALISED_NOTE, truth=_truth(measured, normalised=True)),
         "<h3>Figures of the field</h3>",
         _table(result.figures, FIELD, _FIELD_NOTE),
     ]

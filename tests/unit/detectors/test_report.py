@@ -176,7 +176,7 @@ def test_leads_are_few_and_the_last_is_always_among_them() -> None:
         (1234.56, "1,235"),
         (0.01234, "0.01234"),
         (1e-9, "1e-09"),
-        (1e9, "1e+09"),
+        (1e12, "1e+12"),
         (math.nan, "-"),
     ],
 )

@@ -1,0 +1,140 @@
+"""The field study's experiment, repeated: French daily load, the 61 days from 2014-11-01, one shot, from all days before.
+
+Every forecaster that can be had takes part, the language model zero-shot in each of its styles. Writes study.md and study.svg;
+the last line is JSON: the mean absolute error in % of the mean, by forecaster.
+
+usage: python -m benchmarks.study [--data ../shared/data] [--out docs] [--only NAME,NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.study_page import Entry, study_page
+from detectors.evaluation.backtest import Plan, backtest
+from detectors.evaluation.figures import evaluate
+from detectors.evaluation.report import FIELD, STUDY, Result, render_charts, words
+from detectors.language.error import ModelError
+from stream.meter import ProcessMeter
+from stream.recording import read_recording
+from stream.roster import Roster, RosterError
+
+if TYPE_CHECKING:
+    from detectors.evaluation.backtest import Run, Series
+
+__all__ = ["entries", "french_load", "one_shot"]
+
+FIRST = datetime(2014, 11, 1, tzinfo=UTC)
+DAYS = 61
+FILE = "french_load/daily_2012_2016.csv"
+DAY_AHEAD = "french_load/rte_dayahead_daily_2012_2016.csv"
+PANEL_WARM_UP = 364
+"""Days before the test over which a panel forecasts and learns from its errors, an origin a week."""
+CONTEXTS = (128, 365)
+"""Days that the language model may read in the digit style: what a live tag has, and a year."""
+
+
+def entries(roster: Roster) -> list[Entry]:
+    """All that can be named, the digit style once per context."""
+    out = []
+    for name in roster.names:
+        if name == "language":
+            out += [Entry(label=f"language, digits, {days} days", name=name, context=days) for days in CONTEXTS]
+        elif name.startswith("language-"):
+            out.append(Entry(label=f"language, {name.removeprefix('language-')} prompt", name=name))
+        else:
+            out.append(Entry(label=name, name=name))
+    return out
+
+
+def french_load(data: Path) -> Series:
+    """The daily means of 2012 to 2016."""
+    groups, _ = read_recording(data / FILE, tags=["load_mw"]).lay()
+    return groups[0][0]
+
+
+def one_shot(series: Series, entry: Entry, roster: Roster) -> Run:
+    """Its one forecast of the 61 days. Raises RosterError or ModelError where it cannot be had."""
+    first = round((FIRST - series.start_at).total_seconds() / series.period_s)
+    if entry.context:
+        roster = replace(roster, context=entry.context)
+    panel = entry.name == "panel"
+    plan = Plan(
+        horizon=DAYS,
+        first=first,
+        one_shot=True,
+        stride=7 if panel else 1,
+        warm_up=PANEL_WARM_UP if panel else 0,
+        refit_every=13 if panel else 0,
+    )
+    (run,) = backtest([series], roster.make(entry.name), plan, meter=ProcessMeter())
+    return replace(run, forecaster=entry.label)
+
+
+def main() -> None:
+    """Runs the study and writes what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--only", default="", help="labels or names, with commas; nothing is written then")
+    options = parser.parse_args()
+    if not (options.data / FILE).is_file():
+        sys.exit(f"--data {options.data}: expected {FILE} in it, found none")
+    console = Console(stderr=True)
+    series = french_load(options.data)
+    roster = Roster(model=options.model)
+    runs: list[Run] = []
+    asked: list[Entry] = []
+    missing: list[str] = []
+    wanted = {name.strip() for name in options.only.split(",") if name.strip()}
+    for entry in entries(roster):
+        if wanted and not wanted & {entry.label, entry.name}:
+            continue
+        start = time.perf_counter()
+        try:
+            runs.append(one_shot(series, entry, roster))
+        except (RosterError, ModelError) as error:
+            missing.append(f"{entry.label}: {error}")
+            continue
+        asked.append(entry)
+        percent = evaluate(runs[-1]).plain.error_percent
+        console.print(f"{entry.label}: {percent:.2f} % in {time.perf_counter() - start:.1f} s", highlight=False)
+    figures = [evaluate(run) for run in runs]
+    if not wanted:
+        result = Result(tag="French load", runs=runs, figures=figures, treatments=())
+        title = "French daily load (MW): the 61 days from 2014-11-01, one shot"
+        (options.out / "study.svg").write_text(render_charts(result, columns=2, title=title) + "\n", encoding="utf-8")
+        page = study_page(asked, figures, missing, day_ahead=_day_ahead(options.data, series), warm_up=PANEL_WARM_UP)
+        (options.out / "study.md").write_text(page, encoding="utf-8")
+    table = Table("forecaster", *(column.name for column in (*STUDY, *FIELD)))
+    for one in figures:
+        table.add_row(one.forecaster, *(words(column.of(one)) for column in (*STUDY, *FIELD)))
+    Console(width=220).print(table)
+    print(json.dumps({one.forecaster: round(one.plain.error_percent, 3) for one in figures}))
+
+
+def _day_ahead(data: Path, series: Series) -> float:
+    """The error of the grid operator's own day-ahead forecast over the same days, in % of the mean."""
+    groups, _ = read_recording(data / DAY_AHEAD).lay()
+    other = groups[0][0]
+    start = round((FIRST - series.start_at).total_seconds() / series.period_s)
+    theirs = round((FIRST - other.start_at).total_seconds() / other.period_s)
+    measured = series.values[start : start + DAYS]
+    said = other.values[theirs : theirs + DAYS]
+    return float(100 * np.abs(measured - said).mean() / measured.mean())
+
+
+if __name__ == "__main__":
+    main()
