@@ -60,7 +60,7 @@ Measured on {machine}, {day}.
 ## What came of it
 
 {verdicts}
-- For scale: the grid operator's own forecast of the day before, which knows the weather and yesterday, misses by {day_ahead:.2f} %.
+- For scale: the grid operator's own forecast of the day before misses by {day_ahead:.2f} %; it knew the weather and yesterday.
 {missing}
 ## The study's figures
 

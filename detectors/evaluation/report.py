@@ -146,7 +146,7 @@ def curves(run: Run, figures: Figures, *, colour: int = 0) -> Curves:
 
     return Curves(
         title=run.forecaster,
-        note=f"MAE {words(figures.plain.error.mean)}, 80 % band holds {figures.overall.coverage80:.0%}"
+        note=f"MAE {words(figures.plain.error.mean)} · {figures.overall.coverage80:.0%} in 80 % band"
         if figures.given
         else "no forecast",
         moments_s=moments(first, end),
