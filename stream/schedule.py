@@ -29,6 +29,8 @@ SMOOTHING = 0.2
 """Weight of the newest cost in the running mean."""
 FIRST = 4
 """Tags that are begun at once as long as nobody knows what one costs."""
+TURN_S = 2.0
+"""Scores may be late by so much, so that forecasts can be drawn together."""
 SAID_EVERY_S = 30.0
 """The pace is said anew so often at most, unless scoring stops or starts for a tag."""
 
@@ -85,10 +87,13 @@ class Schedule:
         """Takes windows in which a step has closed; each takes the place of the last one of its tag."""
         for window in windows:
             tag = window.tag
-            if tag in self._due and tag in self._warm:
-                self.thinned += 1
-            if tag in self._unread and tag not in self._warm:
-                self.unscored += 1
+            before = self._windows.get(tag)
+            # Steps that closed while a turn was under way were never offered on their own; reading catches up with them.
+            between = 0 if before is None else _step(window) - _step(before) - 1
+            if tag in self._warm:
+                self.thinned += between + (tag in self._due)
+            else:
+                self.unscored += between + (tag in self._unread)
             self._windows[tag] = window
             self._unread.add(tag)
             self._due.add(tag)
@@ -207,9 +212,11 @@ class Schedule:
         elif self._every() <= 1:
             count = len(due)
         else:
-            # A turn takes no longer than a step, so that reading stays on time.
-            afforded = min(self._credit_s, max(shortest * supply, self._forecast_s))
-            count = int(afforded / self._forecast_s + 1e-9)
+            # Several tags at once cost less than one after the other, so credit is saved up for as many as make a turn;
+            # but a turn is no longer than a step, or than nobody minds, so that reading stays on time.
+            longest = max(shortest * supply, TURN_S)
+            together = min(max(int(longest / self._forecast_s), 1), len(due))
+            count = together if self._credit_s >= together * self._forecast_s - 1e-9 else 0
         chosen = due[:count]
         for window in chosen:
             self._count += 1
@@ -229,6 +236,10 @@ class Schedule:
 
     def _period_s(self, window: Window) -> float:
         return window.period_s / self._speed
+
+
+def _step(window: Window) -> int:
+    return round(window.end_at.timestamp() / window.period_s)
 
 
 def _mean(before: float, new: float) -> float:
