@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from detectors.evaluation.figures import Figures
     from detectors.evaluation.metrics import Accuracy
 
-__all__ = ["FIELD", "NORMALISED", "STUDY", "Column", "Result", "curves", "render", "render_charts", "shown_leads", "words"]
+__all__ = [
+    "FIELD",
+    "NORMALISED",
+    "STUDY",
+    "Column",
+    "Result",
+    "curves",
+    "render",
+    "render_charts",
+    "shown_leads",
+    "words",
+]
 
 SHOWN_STEPS = 240
 """Steps of the held-out part that are drawn: its last ones."""
@@ -86,10 +97,10 @@ FIELD: tuple[Column, ...] = (
     Column(name="pinball", of=lambda f: f.overall.pinball, best="min"),
     Column(name="CRPS", of=lambda f: f.overall.crps, best="min"),
     Column(name="log score", of=lambda f: f.overall.log_score, best="max"),
-    Column(name="in 80 % band", of=lambda f: 100 * f.overall.coverage80, best=80.0),
-    Column(name="in 90 % band", of=lambda f: 100 * f.overall.coverage90, best=90.0),
-    Column(name="forecasts given", of=lambda f: 100 * f.given / f.asked),
-    Column(name="s / forecast", of=lambda f: f.seconds, best="min"),
+    Column(name="in 80 %", of=lambda f: 100 * f.overall.coverage80, best=80.0),
+    Column(name="in 90 %", of=lambda f: 100 * f.overall.coverage90, best=90.0),
+    Column(name="given %", of=lambda f: 100 * f.given / f.asked),
+    Column(name="s a forecast", of=lambda f: f.seconds, best="min"),
     Column(name="s to fit", of=lambda f: f.fit_seconds),
     Column(name="peak MB", of=lambda f: f.memory_bytes / 1e6),
 )
@@ -103,7 +114,7 @@ _NORMALISED_NOTE = "The same on values between 0 (lowest) and 1 (highest of the 
 _FIELD_NOTE = (
     "MASE: mean absolute error over that of the seasonal naive forecast in the history. Pinball: mean loss over seven quantiles. "
     "CRPS: from the quantiles. Log score: mean log probability of a thousandth of the history's range around the measured value. "
-    "Seconds are per tag and forecast; peak MB is memory above what was in use before the call."
+    "In 80 %: % of the values within that band. Seconds are per tag and forecast; peak MB is memory above what was in use before the call."
 )
 
 
@@ -153,8 +164,8 @@ def curves(run: Run, figures: Figures, *, colour: int = 0) -> Curves:
         measured=series.values[first:end],
         quantiles=quantiles,
         colour=colour,
-        past_s=moments(before, first),
-        past=series.values[before:first],
+        past_s=moments(before, first + 1),
+        past=series.values[before : first + 1],
         cuts_s=tuple(series.at(origin + 1).timestamp() for origin in chain) if len(chain) <= 25 else (),
     )
 

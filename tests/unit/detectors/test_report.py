@@ -117,7 +117,7 @@ def test_the_drawn_curve_is_a_chain_of_whole_forecasts() -> None:
     assert drawn.measured.tolist() == run.series.values[-len(drawn.measured) :].tolist()
     assert np.array_equal(drawn.quantiles[-6:], run.quantiles[-1])
     assert np.array_equal(drawn.quantiles[-12:-6], run.quantiles[-4])
-    assert drawn.past is not None and drawn.past[-1] == run.series.values[-len(drawn.measured) - 1]
+    assert drawn.past is not None and drawn.past[-1] == drawn.measured[0]
 
 
 def picture(measured: list[float], spread: float = 1.0) -> Curves:
