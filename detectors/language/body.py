@@ -79,9 +79,9 @@ class _Norm(nn.Module):
         self._epsilon = norm.variance_epsilon
 
     def forward(self, inputs: Tensor) -> Tensor:
-        wide = inputs.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(self._epsilon))
-        normal: Tensor = self.weight * (wide * scale).to(inputs.dtype)
+        length = torch.linalg.vector_norm(inputs, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = length.square_().mul_(1 / inputs.shape[-1]).add_(self._epsilon).rsqrt_()
+        normal: Tensor = (inputs * scale).to(inputs.dtype).mul_(self.weight)
         return normal
 
 
