@@ -3,8 +3,9 @@
 Quantile tracking of conformal inference (Gibbs & Candes 2021; Angelopoulos, Candes & Tibshirani 2023, the P part of conformal
 PID control). Each level but the median has one number c, nought at first, and lies exp(c) times as far from the median as the
 forecast put it. Its score is the logarithm of how far out a value was, in units of the forecast's own distance; c follows the
-quantile of that score: every miss widens by `rate` * (1 - miss share), every other step narrows by `rate` * miss share. So on any
-sequence of T steps in which c stays within `LARGEST`, the share of misses is at most LARGEST / (rate * T) above what it should be.
+quantile of that score: every miss widens by `rate` * (1 - miss share), every other step narrows by `rate` * miss share. So on
+any sequence of T steps in which c stays within `LARGEST`, the share of misses is at most
+LARGEST / (rate * T) above what it should be.
 
 A value that lies exactly on its quantile is no miss. Where a forecast is certain (no distance), nothing is corrected.
 """

@@ -4,8 +4,8 @@ Bayes' rule with fixed share (Herbster & Warmuth 1998, in its form for log-loss)
 probability that it gave to what then happened, and a share `share` of all weight is then spread evenly. A member that said
 nothing of a step sleeps through it: it neither gains nor loses (Freund, Schapire, Singer & Warmuth 1997).
 
-The bound. Let K members give probabilities p_k(t), and let the mixture give p(t) = sum_k w_k(t) p_k(t), with weights that are even
-at first. On any sequence of T steps, for any way of following one member after another that changes m times,
+The bound. Let K members give probabilities p_k(t), and let the mixture give p(t) = sum_k w_k(t) p_k(t), with weights that are
+even at first. On any sequence of T steps, for any way of following one member after another that changes m times,
 
     -sum ln p(t)  <=  -sum ln p_followed(t)  +  ln K  +  m ln(K / share)  +  (T - 1 - m) ln(1 / (1 - share + share / K)).
 
