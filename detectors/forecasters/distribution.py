@@ -120,7 +120,7 @@ def mix(quantiles: Array, weights: Array) -> Array:
     """
     shape = quantiles.shape[1:-1]
     members = len(quantiles)
-    if members == 1:
+    if members == 1 or not quantiles.size:
         alone: Array = quantiles[0].copy()
         return alone
     q = np.moveaxis(quantiles.reshape(members, -1, len(LEVELS)), 0, 1)

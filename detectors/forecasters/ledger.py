@@ -169,7 +169,8 @@ class Ledger:
             target[here, : len(old)] = np.moveaxis(old, axis, 0)[former]
             if name == "waiting":
                 target[-2:, : len(old)] = np.moveaxis(old, axis, 0)[-2:]
-        ledger["weights"][:] /= ledger["weights"].sum(axis=-1, keepdims=True)
+        if len(former) < max(len(source), arrays["weights"].shape[2]):
+            ledger["weights"][:] /= ledger["weights"].sum(axis=-1, keepdims=True)
         ledger.places = {
             str(one["tag"]): Place(
                 row=int(one["row"]),

@@ -27,13 +27,15 @@ def spread_and_step(windows: Sequence[Window]) -> Array:
     """Of each window (n, 2): the 5-95 % width of its values, and the smallest step between two that differ.
 
     A tag that hardly ever moves has the whole range for its width; one that has stood still a thousandth of its value, and no
-    step. NaN where nothing is known.
+    step. Steps that are not normal are left out. NaN where nothing is known.
     """
     most = min(max((len(window.values) for window in windows), default=0), LATEST)
     values = np.full((len(windows), max(most, 1)), np.nan)
     for row, window in zip(values, windows, strict=True):
         tail = window.values[-most:]
         row[len(row) - len(tail) :] = tail
+        if window.normal:
+            row[len(row) - len(tail) :][~np.array(window.normal[-most:], dtype=bool)] = np.nan
     values[~np.isfinite(values)] = np.nan
     # NaN is sorted behind all others.
     values.sort(axis=1)
