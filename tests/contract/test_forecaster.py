@@ -1,18 +1,21 @@
 """What every forecaster promises (`detectors.forecasters.forecaster.Forecaster`), asked of each one.
 
-A new forecaster brings its name in `FORECASTERS` and its making in `make`.
+A new forecaster brings its name in `FORECASTERS` and its making in `build`; one that learns brings its name in `LEARNERS` too.
 """
 
 from __future__ import annotations
 
 import math
 import pickle
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from detectors.forecasters.forecaster import Learner
+from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
 from detectors.records import LEVELS, Window
 
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
 
 END = datetime(2026, 11, 23, 5, 13, 20, tzinfo=UTC)
 CONTEXT, HORIZON = 32, 6
-FORECASTERS = ["persistence", "language", "language_groups"]
+FORECASTERS = ["persistence", "language", "language_groups", "panel"]
+LEARNERS = ["panel"]
 
 WINDOWS = {
     "noise": list(np.random.default_rng(1).normal(5, 0.1, CONTEXT)),
@@ -40,17 +44,41 @@ WINDOWS = {
 }
 
 
-@pytest.fixture(params=FORECASTERS)
-def make(request: pytest.FixtureRequest, tiny_model: Callable[..., Path]) -> Callable[..., Forecaster]:
-    """Call it for a forecaster made anew."""
-    kind: str = request.param
+def build(kind: str, tiny_model: Callable[..., Path]) -> Callable[..., Forecaster]:
+    """Call what it returns for a forecaster made anew."""
     if kind == "persistence":
         return lambda seed=0: Persistence(samples=16, seed=seed)
+    if kind == "panel":
+        return lambda seed=0: Panel([Persistence(samples=16, seed=seed), Other(samples=16, seed=seed + 10)])
     from detectors.language.forecaster import LanguageForecaster
     from detectors.language.model import load_model
 
     model = load_model(tiny_model("groups" if kind == "language_groups" else "splits"), device="cpu", numbers="float32")
     return lambda seed=0: LanguageForecaster(model, context=CONTEXT, min_context=4, samples=16, seed=seed)
+
+
+class Other(Persistence):
+    """A second member of the panel."""
+
+    name = "other"
+
+
+@pytest.fixture(params=FORECASTERS)
+def make(request: pytest.FixtureRequest, tiny_model: Callable[..., Path]) -> Callable[..., Forecaster]:
+    """Call it for a forecaster made anew."""
+    return build(request.param, tiny_model)
+
+
+@pytest.fixture(params=LEARNERS)
+def make_learner(request: pytest.FixtureRequest, tiny_model: Callable[..., Path]) -> Callable[..., Learner]:
+    """Call it for a learner made anew."""
+
+    def made(seed: int = 0) -> Learner:
+        forecaster = build(request.param, tiny_model)(seed=seed)
+        assert isinstance(forecaster, Learner)
+        return forecaster
+
+    return made
 
 
 def window(values: Sequence[float], *, tag: str = "x/t", period_s: float = 10.0, later: int = 0) -> Window:
@@ -143,3 +171,145 @@ def test_what_it_gives_is_plain_data(make) -> None:
     for made in make().forecast(all_windows(), horizon=2):
         assert pickle.loads(pickle.dumps(made)) == made
         assert all(type(x) is float for row in (*made.quantiles, *made.paths) for x in row)
+
+
+SEASON = 10 * np.sin(np.arange(1200) / 24 * 2 * np.pi) + np.random.default_rng(21).normal(size=1200) * 0.3
+
+
+def follow(learner: Learner, values, *, first: int, last: int, normal: Sequence[bool] = (), horizon: int = 2) -> list:
+    """Learns and forecasts step by step; its forecasts."""
+    made = []
+    for now in range(first, last):
+        part = slice(max(0, now - CONTEXT + 1), now + 1)
+        at = END + timedelta(seconds=now * 10.0)
+        w = Window(
+            tag="x/t", period_s=10.0, end_at=at, values=tuple(map(float, values[part])), normal=tuple(normal[part])
+        )
+        learner.learn([w])
+        made += learner.forecast([w], horizon=horizon)
+    return made
+
+
+def taught(learner: Learner, *, steps: int = 400) -> Learner:
+    """What it has learnt of so many steps at once, fitted, and then of a few one by one."""
+    learner.learn([window(SEASON[:steps], later=steps - 1)])
+    learner.refit("x/t")
+    follow(learner, SEASON, first=steps, last=steps + 20)
+    return learner
+
+
+def test_a_learner_answers_before_it_has_learnt_with_a_band_that_is_not_narrow(make_learner) -> None:
+    [made] = make_learner().forecast([window(SEASON[:CONTEXT])], horizon=HORIZON)
+    low, high = np.array(made.quantiles)[:, 0], np.array(made.quantiles)[:, -1]
+    usual = float(np.abs(np.diff(SEASON[:CONTEXT])).mean())
+    assert ((high - low) > usual).all()
+
+
+def test_learning_one_step_again_changes_nothing(make_learner) -> None:
+    once, twice = taught(make_learner()), taught(make_learner())
+    w = window(SEASON[400:420], later=419)
+    twice.learn([w])
+    twice.learn([w])
+    for ours, other in zip(once.forecast([w], horizon=3), twice.forecast([w], horizon=3), strict=True):
+        assert near(ours, other)
+
+
+def test_what_is_in_alarm_is_never_learnt_from(make_learner) -> None:
+    """Two histories that differ in steps that are not normal teach the same."""
+    faulty = SEASON.copy()
+    faulty[300:310] += 1e3
+    faulty[410:414] = -1e4
+    normal = [not (300 <= i < 310 or 410 <= i < 414) for i in range(1200)]
+    learners = [make_learner(), make_learner()]
+    for learner, values in zip(learners, (SEASON, faulty), strict=True):
+        at = END + timedelta(seconds=399 * 10.0)
+        whole = Window(
+            tag="x/t", period_s=10.0, end_at=at, values=tuple(values[:400].tolist()), normal=tuple(normal[:400])
+        )
+        learner.learn([whole])
+        learner.refit("x/t")
+        for now in range(400, 460):
+            part = slice(now - CONTEXT + 1, now + 1)
+            w = window(values[part], later=now)
+            w = Window(tag=w.tag, period_s=w.period_s, end_at=w.end_at, values=w.values, normal=tuple(normal[part]))
+            learner.learn([w])
+            # What it forecasts from the alarm itself is not compared, and is not judged: there is no forecast.
+            if now < 410 or now >= 446:
+                learner.forecast([w], horizon=2)
+    w = window(SEASON[460 - CONTEXT : 460], later=459)
+    for ours, other in zip(*(learner.forecast([w], horizon=3) for learner in learners), strict=True):
+        assert near(ours, other)
+
+
+def test_its_memory_is_bounded_over_a_hundred_thousand_steps(make_learner) -> None:
+    learner = make_learner()
+    sizes = []
+    for block in range(20):
+        values = SEASON[np.arange(5000) % 1200]
+        learner.learn([window(values, later=5000 * (block + 1))])
+        learner.forecast([window(values[-CONTEXT:], later=5000 * (block + 1))], horizon=2)
+        sizes.append(len(learner.save()))
+    assert sizes[-1] <= 1.02 * sizes[9]
+
+
+def test_what_was_saved_goes_on_the_same(make_learner) -> None:
+    first, second = taught(make_learner()), make_learner()
+    second.restore(first.save())
+    ours = follow(first, SEASON, first=420, last=440)
+    others = follow(second, SEASON, first=420, last=440)
+    assert len(ours) == len(others) == 20
+    assert all(near(a, b) for a, b in zip(ours, others, strict=True))
+
+
+@pytest.mark.parametrize("saved", [b"", b"nonsense", b"{}", b"PK"])
+def test_what_was_not_saved_by_it_is_refused_and_changes_nothing(make_learner, saved: bytes) -> None:
+    learner, other = taught(make_learner()), taught(make_learner())
+    with pytest.raises(ValueError, match="expected"):
+        learner.restore(saved)
+    w = [window(SEASON[400:420], later=419)]
+    assert near(learner.forecast(w, horizon=3)[0], other.forecast(w, horizon=3)[0])
+
+
+def test_a_level_shift_is_followed(make_learner) -> None:
+    """A window's length after the level has changed for good, the forecast is at the new one."""
+    values = np.concatenate((np.zeros(200), np.full(100, 50.0))) + np.random.default_rng(5).normal(size=300) * 0.5
+    learner = make_learner()
+    learner.learn([window(values[:150], later=149)])
+    learner.refit("x/t")
+    made = follow(learner, values, first=150, last=200 + 2 * CONTEXT)
+    median = np.array(made[-1].quantiles)[:, LEVELS.index(0.5)]
+    assert median == pytest.approx(50.0, abs=5.0)
+
+
+def test_a_fit_in_another_thread_disturbs_nothing(make_learner) -> None:
+    learner = taught(make_learner())
+    troubles: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            for _ in range(3):
+                learner.refit("x/t")
+        except Exception as error:
+            troubles.append(error)
+
+    fitting = threading.Thread(target=fit)
+    fitting.start()
+    made = follow(learner, SEASON, first=420, last=460)
+    fitting.join(60)
+    assert not fitting.is_alive()
+    assert troubles == []
+    assert len(made) == 40
+    assert all(np.isfinite(np.array(m.quantiles)).all() for m in made)
+
+
+def test_a_fit_of_a_tag_that_is_unknown_or_too_young_is_no_error(make_learner) -> None:
+    learner = make_learner()
+    learner.refit("x/unknown")
+    learner.learn([window([1.0])])
+    learner.refit("x/t")
+    assert all(isinstance(tag, str) for tag in learner.due)
+    learner.learn([window([math.nan] * 10, tag="x/holes"), window([5.0] * 200, tag="x/constant")])
+    for tag in ("x/holes", "x/constant"):
+        learner.refit(tag)
+    [made] = learner.forecast([window([5.0] * 200, tag="x/constant")], horizon=3)
+    assert np.array(made.quantiles) == pytest.approx(5.0, abs=0.5)
