@@ -84,7 +84,7 @@ def main() -> None:
     figures: list[dict[str, Figures]] = []
     for group in _split(options.groups) or GROUPS:
         began = time.perf_counter()
-        figures += _group(read_group(options.data, group), roster, names, QUICK if options.quick else FULL)
+        figures += _group(read_group(options.data, group), roster, names, QUICK if options.quick else FULL, console)
         console.print(f"{group}: {time.perf_counter() - began:.0f} s", highlight=False)
     _print(figures, console)
     percent = {}
@@ -110,12 +110,17 @@ def main() -> None:
     )
 
 
-def _group(group: Sequence[Series], roster: Roster, names: Sequence[str], size: Size) -> list[dict[str, Figures]]:
+def _group(
+    group: Sequence[Series], roster: Roster, names: Sequence[str], size: Size, console: Console
+) -> list[dict[str, Figures]]:
     """The figures of the panel and of every member, per series of one group."""
     skip = max(len(group[0].values) - LONGEST, 0)
     group = [replace(one, values=one.values[skip:], start_at=one.at(skip)) for one in group]
     members: list[Overheard] = [overhear(roster.make(name)) for name in names]
-    runs = backtest(group, roster.panel(members), size.plan(len(group[0].values)), meter=ProcessMeter())
+    panel = roster.panel(members)
+    runs = backtest(group, panel, size.plan(len(group[0].values)), meter=ProcessMeter())
+    for name, fault in getattr(panel, "faults", {}).items():
+        console.print(f"{group[0].tag}: {name} failed: {fault}", style="red", highlight=False, markup=False)
     out = []
     for run in runs:
         if np.isfinite(run.measured).any():

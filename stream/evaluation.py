@@ -121,8 +121,10 @@ def run_evaluation(
             try:
                 for run in backtest(group, roster.make(name), plan, meter=ProcessMeter(), progress=show):
                     runs[run.series.tag].append(run)
-            except (ModelError, MemoryError) as error:
-                left_out.append(f"{name}, on {', '.join(runs)}: {error or 'it ran out of memory'}.")
+            except ModelError as error:
+                left_out.append(f"{name}, on {', '.join(runs)}: {error}.")
+            except Exception as error:  # noqa: BLE001 - one that fails on a history, in whatever way, must not cost the others
+                left_out.append(f"{name}, on {', '.join(runs)}: it failed with {type(error).__name__}: {error!s:.200}.")
             done += 1
         results.extend(_result(series, runs[series.tag], plan, recording.told) for series in group if runs[series.tag])
     if not results:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
 from detectors.language.error import ModelError
 from stream.weights import cached_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from detectors.forecasters.forecaster import Forecaster
@@ -47,6 +48,11 @@ class Roster:
         return tuple(self._makers())
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """Those that a panel is made of here: all but the language model, which would take too long at every origin."""
+        return tuple(name for name in self.names if name != "panel" and not name.startswith("language"))
+
+    @property
     def quick(self) -> tuple[str, ...]:
         """Those that need no extra and take seconds: who forecasts where nobody was named."""
         return ("persistence",)
@@ -64,9 +70,14 @@ class Roster:
                 f"Install it with the extras: pip install 'givre[model]'"
             ) from None
 
+    def panel(self, members: Sequence[Forecaster]) -> Forecaster:
+        """A new panel of some members."""
+        return Panel(members)
+
     def _makers(self) -> dict[str, Callable[[], Forecaster]]:
         return {
             "persistence": lambda: Persistence(seed=self.seed),
+            "panel": lambda: self.panel([self.make(name) for name in self.members]),
             "language": self._language,
         }
 

@@ -114,7 +114,8 @@ _NORMALISED_NOTE = "The same on values between 0 (lowest) and 1 (highest of the 
 _FIELD_NOTE = (
     "MASE: mean absolute error over that of the seasonal naive forecast in the history. Pinball: mean loss over seven quantiles. "
     "CRPS: from the quantiles. Log score: mean log probability of a thousandth of the history's range around the measured value. "
-    "In 80 %: % of the values within that band. Seconds are per tag and forecast; peak MB is memory above what was in use before the call."
+    "In 80 %: % of the values within that band. Seconds are per tag and forecast; "
+    "peak MB is memory above what was in use before the call."
 )
 
 

@@ -50,7 +50,7 @@ class Persistence:
         last = float(known[-1])
         changes = np.diff(values)
         changes = changes[np.isfinite(changes)]
-        step = round(window.end_at.timestamp() / window.period_s)
+        step = round(window.end_at.timestamp() / window.period_s) % 2**64  # history may begin before 1970
         generator = np.random.default_rng([self._seed, zlib.crc32(window.tag.encode()), step])
         size = (self._samples, horizon)
         if len(changes) < FEW:

@@ -222,7 +222,7 @@ class LanguageForecaster:
 
     def _uniforms(self, window: Window, horizon: int) -> NDArray[np.float64]:
         """Uniform numbers (samples, horizon), one in each stratum at every step; of the seed, the tag and the moment."""
-        tag, moment = zlib.crc32(window.tag.encode()), round(window.end_at.timestamp() * 1e3)
+        tag, moment = zlib.crc32(window.tag.encode()), round(window.end_at.timestamp() * 1e3) % 2**64
         random = np.random.default_rng([self._seed, tag, moment])
         strata = random.permuted(np.tile(np.arange(self._samples), (horizon, 1)), axis=1).T
         uniforms: NDArray[np.float64] = (strata + random.random((self._samples, horizon))) / self._samples

@@ -162,6 +162,26 @@ def test_tags_of_different_periods_are_laid_on_grids_of_their_own(tmp_path: Path
     assert left_out == []
 
 
+def test_a_forecaster_that_fails_costs_no_other(history, monkeypatch: pytest.MonkeyPatch) -> None:
+    from detectors.forecasters.panel import Panel
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(Panel, "forecast", fail)
+    code, said = run(history(days(60)), "--forecaster", "panel,persistence")
+    assert code == 0
+    assert "left out: panel, on load: it failed with ZeroDivisionError: by nothing." in said
+    assert said.startswith("load")
+
+
+def test_a_history_may_begin_before_1970(history) -> None:
+    rows = [(f"{1949 + i // 365}-01-{i % 28 + 1:02d}", 100 + i % 7) for i in range(28)]
+    code, said = run(history(rows), "--horizon", 2)
+    assert code == 0
+    assert "left out" not in said
+
+
 def test_origins_are_spread_so_that_a_long_history_takes_bounded_time() -> None:
     from detectors.evaluation.backtest import Series
 
