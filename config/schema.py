@@ -178,6 +178,9 @@ class Model(Section):
     sha256: Sha256 | None = Field(
         default=None, description="checksum of the weights file (model.safetensors or .gguf), checked before loading"
     )
+    adapter: Words | None = Field(
+        default=None, description="a folder with a LoRA adapter of this model (peft layout), merged into it"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda if there is one, else cpu")
     context: Annotated[int, Field(ge=16, le=4096)] = Field(default=128, description="values of each tag that it reads")
     min_context: Annotated[int, Field(ge=2)] = Field(

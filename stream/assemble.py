@@ -190,6 +190,7 @@ def build_forecaster(
     path: Path | None,
     *,
     sha256: str | None,
+    adapter: Path | None,
     device: str,
     context: int,
     min_context: int,
@@ -214,7 +215,7 @@ def build_forecaster(
             check_sha256(path, sha256)
         path, sha256 = converted_model(path), None
     return LanguageForecaster(
-        load_model(path, device=device, sha256=sha256),
+        load_model(path, device=device, sha256=sha256, adapter=adapter),
         context=context,
         min_context=min_context,
         samples=samples,
@@ -236,6 +237,7 @@ def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, 
             build_forecaster,
             None if model.path == "default" else resolve(model.path, loaded.folder),
             sha256=model.sha256,
+            adapter=None if model.adapter is None else resolve(model.adapter, loaded.folder),
             device=model.device,
             context=model.context,
             min_context=model.min_context,

@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,9 @@ from config.errors import ConfigError
 from config.load import load
 from config.schema import InfluxSink, OpcuaSource, resolve
 from config.secret import reveal
+from detectors.language.adapter import CARD, examine_adapter
 from detectors.language.error import ModelError
-from stream.model_folder import check_sha256, examine_folder, examine_gguf, plan_of
+from stream.model_folder import check_sha256, examine_folder, examine_gguf, plan_of, sha256_of
 from stream.weights import cached_model
 
 if TYPE_CHECKING:
@@ -218,19 +220,46 @@ def _model(model: Model, loaded: Loaded, report: Report, *, compute: bool) -> No
             report.notes.append("model: its checksum is computed with --connect, and at every start")
         if path.is_dir():
             key = "context"
-            sizes = {"context": model.context, "samples": model.samples, "horizon": model.horizon}
-            plan = plan_of(path, tags=len(loaded.settings.tags()), **sizes)
-            report.notes.append(f"model: {path.name}, memory at most (in float32) {plan}")
-            if model.device == "cpu" and plan.total > (free := _memory_free()):
-                report.warnings.append(f"model: {free // MIB} MiB of memory are free now, which may not be enough")
+            _plan(path, model, loaded, report)
+        if model.adapter is not None:
+            key = "adapter"
+            _adapter(resolve(model.adapter, loaded.folder), path, report, compute=compute)
     except ModelError as error:
         report.problems.append(str(loaded.problem("model", key, expected=str(error))))
 
 
-def _memory_free() -> int:
-    """Bytes that can be had without swapping, as the kernel reckons."""
+def _plan(path: Path, model: Model, loaded: Loaded, report: Report) -> None:
+    """What memory it takes; raises ModelError for what this machine cannot have at all."""
+    plan = partial(
+        plan_of,
+        path,
+        tags=len(loaded.settings.tags()),
+        context=model.context,
+        samples=model.samples,
+        horizon=model.horizon,
+    )
+    most = plan()
+    report.notes.append(f"model: {path.name}, memory at most (in float32) {most}")
+    if model.device == "cpu":
+        # In bfloat16, where the processor has it, it is half of that.
+        plan(number_bytes=2).require(_memory("MemTotal"), where="this machine")
+        if most.total > (free := _memory("MemAvailable")):
+            report.warnings.append(f"model: {free // MIB} MiB of memory are free now, which may not be enough")
+
+
+def _adapter(adapter: Path, model: Path, report: Report, *, compute: bool) -> None:
+    if (adapter / CARD).is_file() and not compute:
+        report.notes.append("model: its adapter is proven by checksum with --connect, and at every start")
+        return
+    weights = model / "model.safetensors"
+    examine_adapter(adapter, base=model.name, sha256=lambda: sha256_of(weights))
+    report.notes.append(f"model: adapter {adapter.name} belongs to it")
+
+
+def _memory(field: str) -> int:
+    """Bytes of memory: MemTotal, or MemAvailable, what can be had without swapping, as the kernel reckons."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 async def _connect(loaded: Loaded) -> list[str]:

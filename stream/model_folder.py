@@ -12,7 +12,7 @@ from detectors.language.plan import MemoryPlan, plan_memory, read_shape
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_sha256", "examine_folder", "examine_gguf", "plan_of"]
+__all__ = ["check_sha256", "examine_folder", "examine_gguf", "plan_of", "sha256_of"]
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json")
 MAX_HEADER = 100 * 2**20  # the limit of the format itself
@@ -54,8 +54,7 @@ def check_sha256(path: Path, expected: str) -> None:
     """The checksum of the weights: of the GGUF file, or of model.safetensors in a folder. Raises ModelError."""
     file = path / "model.safetensors" if path.is_dir() else path
     try:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = sha256_of(file)
     except OSError as error:
         found = error.strerror or str(error)
     if found != expected:
@@ -63,10 +62,21 @@ def check_sha256(path: Path, expected: str) -> None:
         raise ModelError(f"weights {file}", expected=f"sha256 {expected}", found=found, advice=advice)
 
 
-def plan_of(folder: Path, *, tags: int, context: int, samples: int, horizon: int) -> MemoryPlan:
-    """The memory that the model of a folder takes at most, on a CPU. Raises ModelError for a context that it cannot hold."""
+def sha256_of(file: Path) -> str:
+    """The checksum of a file; raises OSError."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def plan_of(
+    folder: Path, *, tags: int, context: int, samples: int, horizon: int, number_bytes: int = FLOAT32_BYTES
+) -> MemoryPlan:
+    """The memory that the model of a folder takes: at most, if not said otherwise, on a CPU.
+
+    Raises ModelError for a context that it cannot hold.
+    """
     return plan_memory(
-        read_shape(folder), tags=tags, context=context, samples=samples, horizon=horizon, number_bytes=FLOAT32_BYTES
+        read_shape(folder), tags=tags, context=context, samples=samples, horizon=horizon, number_bytes=number_bytes
     )
 
 

@@ -18,6 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from detectors.language.adapter import merge_adapter
 from detectors.language.alphabet import Alphabet, choose_alphabet
 from detectors.language.body import take_apart
 from detectors.language.cache import ATTENTION, Cache, Reading
@@ -86,12 +87,18 @@ class LanguageModel:
 
 
 def load_model(
-    folder: Path, *, device: str = "auto", numbers: str = "auto", sha256: str | None = None
+    folder: Path,
+    *,
+    device: str = "auto",
+    numbers: str = "auto",
+    sha256: str | None = None,
+    adapter: Path | None = None,
 ) -> LanguageModel:
-    """The model in a folder of Hugging Face layout.
+    """The model in a folder of Hugging Face layout, with the LoRA adapter in another one merged into it, if there is one.
 
     `numbers` is float32, bfloat16, float16, int8 or auto (see `pick_numbers`). Raises ModelError for what is no such model,
-    has no digits in its vocabulary, has another `sha256` (of model.safetensors), or does not read as Givre reads.
+    has no digits in its vocabulary, has another `sha256` (of model.safetensors), does not read as Givre reads, and for an
+    adapter of another model.
     """
     shape = read_shape(folder)
     if sha256 is not None:
@@ -104,15 +111,22 @@ def load_model(
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[kind], use_safetensors=True, **local)
+        # What is merged is added up in float32: small differences would be lost in fewer digits.
+        dtype = DTYPES[kind] if adapter is None else torch.float32
+        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local)
     except Exception as error:
         # The library raises whatever its parsers raise; what matters to the user is the folder.
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise ModelError(
             f"model {folder}", expected="a causal language model with its tokenizer", found=first
         ) from error
+    name = folder.name
+    if adapter is not None:
+        weights = folder / "model.safetensors"
+        whole = merge_adapter(whole, adapter, base=name, sha256=lambda: sha256_of(weights)).to(DTYPES[kind])
+        name = f"{name} with {adapter.name}"
     letters = choose_alphabet(tokenizer)
-    return prepare(whole, letters, shape, device=where, numbers=kind, name=folder.name)
+    return prepare(whole, letters, shape, device=where, numbers=kind, name=name)
 
 
 def prepare(

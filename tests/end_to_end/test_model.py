@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +51,7 @@ def test_a_model_that_is_none_is_named_and_limits_go_on(
 
 
 @pytest.mark.model
-def test_a_killed_model_costs_no_sample_and_no_alarm_and_forecasts_again_within_30_s(
+def test_a_killed_model_costs_no_sample_and_no_alarm_and_scores_again_within_30_s(
     service: Service, follower: Follower, tmp_path: Path
 ) -> None:
     from pathlib import Path as _Path
@@ -64,6 +65,10 @@ def test_a_killed_model_costs_no_sample_and_no_alarm_and_forecasts_again_within_
     def forecasters() -> set[str]:
         lines = service.say("history", "--json", "--kind", "forecast", "--limit", "3").stdout.splitlines()
         return {json.loads(line)["forecaster"] for line in lines}
+
+    def scores() -> list[dict]:
+        lines = service.say("history", "--json", "--kind", "score", "--limit", "10000").stdout.splitlines()
+        return [json.loads(line) for line in lines]
 
     published = 0
 
@@ -82,11 +87,16 @@ def test_a_killed_model_costs_no_sample_and_no_alarm_and_forecasts_again_within_
     (model,) = [c for c in children if "spawn_main" in _Path(f"/proc/{c}/cmdline").read_text()]
     import os
 
+    service.until(lambda: feed() or (published % 10 == 0 and scores()), "nothing was scored", 30)
     os.kill(int(model), signal.SIGKILL)
+    killed_at, kept = time.monotonic(), len(scores())
     service.until(lambda: feed() or any(not m["ok"] for m in model_status(follower)), "nobody noticed", 20)
     follower.publish("plant/water", "5.5")
     service.until(lambda: follower.states("tolerance") == ["unacknowledged"], "no alarm was raised")
     service.until(lambda: feed() or model_status(follower)[-1]["ok"], "the model did not come back", 30)
+    service.until(lambda: feed() or (published % 10 == 0 and len(scores()) > kept), "nothing is scored again", 30)
+    assert time.monotonic() - killed_at < 30
+    assert all(0 <= score["pit"] <= 1 for score in scores())
     before = published
     service.until(lambda: feed() or published > before + 40, "feeding")
     samples = len(service.say("history", "--json", "--kind", "sample", "--limit", "10000").stdout.splitlines())

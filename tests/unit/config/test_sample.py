@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A line with one mark, and the lines behind the same mark that are further in.
 COMMENTED = re.compile(r"^(?P<indent> *)# (?P<key>[a-z_0-9]+):")
 # What changes something when its mark is taken away: it has no default, or its default depends on the machine.
-CHANGES = {"security", "tls", "sha256", "store", "state_folder"}
+CHANGES = {"adapter", "security", "tls", "sha256", "store", "state_folder"}
 # What is only legal together with another.
 TOGETHER = {"username", "password"}
 
