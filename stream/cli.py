@@ -160,8 +160,11 @@ def evaluate(
     ] = False,
     stride: Annotated[int, typer.Option(min=0, help="Steps between origins; 0: as many as give 200 origins.")] = 0,
     warm_up: Annotated[
-        int, typer.Option(min=0, help="Steps before the held-out part that are forecast, learnt from and not scored.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, help="Steps before the held-out part that are forecast and not scored; else for a panel alone."
+        ),
+    ] = None,
     refit: Annotated[
         int | None, typer.Option(min=0, help="Learners are fitted anew after so many origins; 0: never.")
     ] = None,

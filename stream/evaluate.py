@@ -38,7 +38,7 @@ class EvaluationRequest:
     horizon: int = 0
     one_shot: bool = False
     stride: int = 0
-    warm_up: int = 0
+    warm_up: int | None = None
     refit_every: int | None = None
     period_s: float | None = None
     hold_s: float | None = None

@@ -6,7 +6,7 @@ Everything that is decided here without being asked (period, origins, how often 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ MOST_ORIGINS = 200
 """Origins per tag where no stride is given."""
 FITS = 4
 """How often a learner is fitted anew during the held-out part where nothing is said."""
+PANEL_ORIGINS = 100
+"""Origins over which a panel is warmed up where nothing is said: without any it would trust all its members alike."""
 CONTEXT = 1024
 """Values handed over with each call but the first; a learner keeps its own memory."""
 
@@ -44,7 +46,7 @@ class Question:
 
     `held_out` is a share of each tag's steps or the moment (aware) at which the held-out part begins. `horizon` 0 is 12 steps,
     or in one shot all of the held-out part; `stride` 0 spreads at most 200 origins over it; `refit_every` None fits four
-    times.
+    times; `warm_up` None warms up a panel alone.
     """
 
     forecasters: tuple[str, ...]
@@ -52,7 +54,7 @@ class Question:
     horizon: int = 0
     stride: int = 0
     one_shot: bool = False
-    warm_up: int = 0
+    warm_up: int | None = None
     refit_every: int | None = None
     period_s: float | None = None
     hold_s: float | None = None
@@ -87,10 +89,17 @@ class Question:
             first=first,
             stride=stride,
             one_shot=self.one_shot,
-            warm_up=self.warm_up,
+            warm_up=self.warm_up or 0,
             refit_every=refit_every if origins > 1 else 0,
             context=0 if self.one_shot else CONTEXT,
         )
+
+    def plan_of(self, name: str, plan: Plan) -> Plan:
+        """The plan of one forecaster: the same origins for all, and a warm-up for a panel where none was asked for."""
+        if name != "panel" or self.warm_up is not None:
+            return plan
+        stride = 7 if plan.one_shot and plan.horizon > 7 else plan.stride
+        return replace(plan, stride=stride, warm_up=min(PANEL_ORIGINS * stride, plan.first // 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +128,8 @@ def run_evaluation(
                 progress(what, (before + share) / total)
 
             try:
-                for run in backtest(group, roster.make(name), plan, meter=ProcessMeter(), progress=show):
+                own = question.plan_of(name, plan)
+                for run in backtest(group, roster.make(name), own, meter=ProcessMeter(), progress=show):
                     runs[run.series.tag].append(run)
             except ModelError as error:
                 left_out.append(f"{name}, on {', '.join(runs)}: {error}.")
@@ -129,7 +139,7 @@ def run_evaluation(
         results.extend(_result(series, runs[series.tag], plan, recording.told) for series in group if runs[series.tag])
     if not results:
         raise EvaluationError(" ".join(left_out).rstrip("."))
-    return Outcome(results=results, left_out=left_out, facts=_facts(asked))
+    return Outcome(results=results, left_out=left_out, facts=_facts(asked, question))
 
 
 def _plans(recording: Recording, question: Question) -> tuple[list[tuple[list[Series], Plan]], list[str]]:
@@ -157,7 +167,7 @@ def _result(series: Series, runs: Sequence[Run], plan: Plan, told: Sequence[str]
     return Result(tag=series.tag, runs=runs, figures=[evaluate(run) for run in runs], treatments=treatments)
 
 
-def _facts(asked: Sequence[tuple[Sequence[Series], Plan]]) -> list[tuple[str, str]]:
+def _facts(asked: Sequence[tuple[Sequence[Series], Plan]], question: Question) -> list[tuple[str, str]]:
     facts = []
     for group, plan in asked:
         series = group[0]
@@ -181,9 +191,18 @@ def _facts(asked: Sequence[tuple[Sequence[Series], Plan]]) -> list[tuple[str, st
                 "fitted to all that came before the first forecast"
                 + (f", and anew every {_many(plan.refit_every, 'origin')}" if plan.refit_every else ""),
             ),
+            *_panel_facts(question, plan),
             ("log score cell", "a thousandth of the range of the history before the held-out part"),
         ]
     return facts
+
+
+def _panel_facts(question: Question, plan: Plan) -> list[tuple[str, str]]:
+    own = question.plan_of("panel", plan)
+    if "panel" not in question.forecasters or own.warm_up == plan.warm_up:
+        return []
+    origins = _many(len(own.warm_origins()), "origin")
+    return [("panel", f"judged its members before the held-out part, from {origins} that are not scored")]
 
 
 def _many(count: int, word: str) -> str:

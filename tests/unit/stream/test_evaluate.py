@@ -193,6 +193,16 @@ def test_origins_are_spread_so_that_a_long_history_takes_bounded_time() -> None:
         Question(forecasters=("persistence",), held_out=START).plan(series)
 
 
+def test_a_panel_is_warmed_up_where_nothing_is_said(history, tmp_path: Path) -> None:
+    assert (
+        run(history(days(300)), "--forecaster", "panel,persistence", "--horizon", 2, "--out", tmp_path / "out")[0] == 0
+    )
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "judged its members before the held-out part, from 100 origins that are not scored" in page
+    assert run(history(days(300)), "--forecaster", "panel", "--warm-up", 0, "--out", tmp_path / "out")[0] == 0
+    assert "judged its members" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_the_meter_sees_the_memory_that_a_call_takes_and_gives_back() -> None:
     def take() -> int:
         return int(np.ones(30_000_000 // 8).sum())
