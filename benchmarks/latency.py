@@ -50,7 +50,7 @@ def main() -> None:
         server = subprocess.Popen([broker, "-c", str(folder / "mosquitto.conf")], stderr=subprocess.DEVNULL)
         time.sleep(0.5)
         config = folder / "bench.yaml"
-        config.write_text(_config(port, options.tags), encoding="utf-8")
+        config.write_text(make_config(port, options.tags), encoding="utf-8")
         log = (folder / "log").open("w")
         service = subprocess.Popen([sys.executable, "-m", "stream", "run", str(config)], stderr=log)
         try:
@@ -75,7 +75,7 @@ def main() -> None:
     print(json.dumps(figures | {"alerts": len(ordered), "model_busy": round(busy, 3), "machine": machine()}))
 
 
-def _config(port: int, tags: int) -> str:
+def make_config(port: int, tags: int) -> str:
     tag = "unit: degC, period_s: 0.5, hold_s: 60, source: {{name: broker, topic: plant/t{i}}}{band}"
     band = ", tolerance: {setpoint: 5, tolerance: 0.2, deadband: 0.05}"
     body = "".join(f"      t{i}: {{{tag.format(i=i, band=band if i == 0 else '')}}}\n" for i in range(tags))
