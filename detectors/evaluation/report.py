@@ -192,7 +192,7 @@ def _section(result: Result) -> str:
     told = result.treatments or ("The history was on a regular grid and complete: nothing was done to it.",)
     parts = [
         f"<h2>{escape(result.tag)}</h2><h3>What was done to the history, and what is doubtful in it</h3>{_sentences(told)}",
-        "<h3>Measured (dark) and forecast, with the bands that should hold 80 % and 90 %</h3>",
+        "<h3>Measured (without colour) and forecast, with the bands that should hold 80 % and 90 %</h3>",
         '<p class="soft">A dashed line is where a forecast begins; the best by pinball loss comes first.</p>',
         render_charts(result),
     ]
