@@ -32,6 +32,9 @@ __all__ = ["Cost", "Meter", "Plan", "Run", "Series", "backtest"]
 
 T = TypeVar("T")
 
+LESSON = 256
+"""Values of a window that teaches new steps: what a live window holds, about."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
@@ -155,13 +158,16 @@ def backtest(
     quantiles = np.full((len(group), len(scored), plan.horizon, len(LEVELS)), np.nan)
     costs: list[Cost] = []
     fit_seconds = 0.0
+    taught: int | None = None
     for nth, origin in enumerate((*warm, *scored)):
         context = plan.context if nth else 0
-        windows = [series.window(origin, context=max(context, plan.stride + 1) if context else 0) for series in group]
+        windows = [series.window(origin, context=context) for series in group]
         if isinstance(forecaster, Learner):
+            lessons = [] if taught is None else _lessons(group, taught, origin, most=plan.horizon)
             refit = nth == 0 or bool(plan.refit_every and nth % plan.refit_every == 0)
-            _, cost = meter.measure(partial(_learn, forecaster, windows, refit=refit))
+            _, cost = meter.measure(partial(_learn, forecaster, lessons or [windows], refit=refit))
             fit_seconds += cost.seconds
+            taught = origin
         asked = [_within(window, plan.context) for window in windows]
         made, cost = meter.measure(partial(forecaster.forecast, asked, horizon=plan.horizon))
         if nth >= len(warm):
@@ -183,11 +189,22 @@ def backtest(
     ]
 
 
-def _learn(forecaster: Learner, windows: Sequence[Window], *, refit: bool) -> None:
-    """The values since the last origin."""
-    forecaster.learn(windows)
+def _lessons(group: Sequence[Series], taught: int, origin: int, *, most: int) -> list[list[Window]]:
+    """Windows over the steps since the last origin, not more than a horizon of new ones in each.
+
+    Live, a learner is taught at every step. Whoever judges its own forecasts keeps them for a horizon: more new steps than
+    that at once would come too late for them.
+    """
+    ends = [*range(taught + most, origin, most), origin]
+    length = max(LESSON, most + 1)
+    return [[series.window(end, context=length) for series in group] for end in ends]
+
+
+def _learn(forecaster: Learner, lessons: Sequence[Sequence[Window]], *, refit: bool) -> None:
+    for windows in lessons:
+        forecaster.learn(windows)
     if refit:
-        for window in windows:
+        for window in lessons[-1]:
             forecaster.refit(window.tag)
 
 

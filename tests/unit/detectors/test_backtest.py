@@ -118,6 +118,19 @@ def test_a_learner_is_taught_every_value_once_and_fitted_when_it_is_time() -> No
     assert set(pupil.asked) == {2}
 
 
+def test_no_lesson_has_more_new_steps_than_a_horizon() -> None:
+    class Counting(Pupil):
+        def learn(self, windows: Sequence[Window]) -> None:
+            before = len(self.taught.get("cooler/outlet", ()))
+            super().learn(windows)
+            lessons.append(len(self.taught["cooler/outlet"]) - before)
+
+    lessons: list[int] = []
+    pupil = Counting()
+    backtest([series(range(100))], pupil, Plan(horizon=4, first=60, stride=10), meter=FreeMeter())
+    assert lessons == [60, *(4, 4, 2) * 3]
+
+
 def test_warming_up_is_not_scored() -> None:
     (run,) = backtest([series(range(30))], Pupil(), Plan(horizon=1, first=20, warm_up=6), meter=FreeMeter())
     assert run.origins[0] == 19
