@@ -20,8 +20,8 @@ demo: $(VENV)/installed   ## the simulated plant and Givre beside it: ARGS="--fo
 study: $(VENV)/installed  ## the field study repeated on the shared data: DATA=../shared/data; writes docs/study.md
 	@$(BIN)/python -m benchmarks.study --data $(or $(DATA),../shared/data) --out docs
 
-test: $(VENV)/installed   ## every test: ARGS="-k window" to choose
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/installed   ## every test: ARGS="-k window" to choose, ARGS="-n 0 -x FILE" one after the other
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 lint: $(VENV)/installed   ## ruff and mypy
 	$(BIN)/ruff check .

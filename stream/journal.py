@@ -30,9 +30,10 @@ __all__ = ["Journal", "JournalError", "JournalFullError"]
 T = TypeVar("T")
 
 COLUMNS = "kind, tag, at, value, body"
-# When there is no room the least is missed first: verdicts and forecasts can be made again, samples cannot, alerts tell.
+# When there is no room the least is missed first: scores, verdicts and forecasts can be made again, samples cannot, alerts
+# tell.
 DROP_ORDER: tuple[type[Record], ...] = (Score, Verdict, Forecast, Sample, Status, Alert)
-DROP_ON_FULL_DISK = DROP_ORDER[:3]
+DROP_ON_FULL_DISK = DROP_ORDER[: DROP_ORDER.index(Sample) + 1]
 BITE_ROWS = 5_000
 """So many rows are deleted at a time: the writer of samples waits no longer than for one bite."""
 DEAD_LETTERS_KEPT = 10_000

@@ -51,8 +51,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], st
         owner = pwd.getpwnam("mosquitto")
         for path in (folder, *folder.iterdir()):
             os.chown(path, owner.pw_uid, owner.pw_gid)
-        for parent in list(folder.parents)[:3]:
-            if parent.stat().st_uid == os.geteuid() and "pytest" in parent.name:
+        for parent in list(folder.parents)[:4]:
+            if parent.stat().st_uid == os.geteuid() and parent.name.startswith(("pytest-", "popen-")):
                 parent.chmod(parent.stat().st_mode | 0o011)
     process = subprocess.Popen([program, "-c", str(folder / "givre.conf")], stderr=subprocess.PIPE, text=True)
     try:
