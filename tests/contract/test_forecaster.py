@@ -17,6 +17,7 @@ import pytest
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
+from detectors.forecasters.seasonal import SeasonalNaive
 from detectors.records import LEVELS, Window
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 END = datetime(2026, 11, 23, 5, 13, 20, tzinfo=UTC)
 CONTEXT, HORIZON = 32, 6
-FORECASTERS = ["persistence", "language", "language_groups", "panel"]
-LEARNERS = ["panel"]
+FORECASTERS = ["persistence", "language", "language_groups", "panel", "seasonal"]
+LEARNERS = ["panel", "seasonal"]
+MEMBERS = {"seasonal": SeasonalNaive}
 
 WINDOWS = {
     "noise": list(np.random.default_rng(1).normal(5, 0.1, CONTEXT)),
@@ -48,6 +50,8 @@ def build(kind: str, tiny_model: Callable[..., Path]) -> Callable[..., Forecaste
     """Call what it returns for a forecaster made anew."""
     if kind == "persistence":
         return lambda seed=0: Persistence(samples=16, seed=seed)
+    if kind in MEMBERS:
+        return lambda seed=0: MEMBERS[kind](samples=16, seed=seed)
     if kind == "panel":
         return lambda seed=0: Panel([Persistence(samples=16, seed=seed), Other(samples=16, seed=seed + 10)])
     from detectors.language.forecaster import LanguageForecaster

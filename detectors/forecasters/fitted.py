@@ -1,0 +1,303 @@
+"""What do all forecasters share that are fitted to the memory of a tag? All but the model itself.
+
+A model says in `_fit` what it finds in a history and in `_predict` what it expects behind some values, both in units of the tag's
+own spread and without holes. Here is the rest: memory, bands, futures, what happens before the first fit and after a shift.
+
+Bands come from the errors that the model made on the last part of the history, to which it was not fitted
+(`detectors.forecasters.error_library`); at each step they widen and narrow as the lead-1 errors have lately been (half of it
+forgotten after `HALF_LIFE` steps). Where the median of the last `RECENT` lead-1 errors is larger than it ever was on that part,
+the level has shifted: forecasts are moved by the median of what each lead has lately been wrong by, until the next fit. So a
+forecast has followed a shift after `RECENT` steps at lead 1 and `RECENT` + h at lead h, and its
+bands are back within 5 half-lives.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from detectors.forecasters.error_library import RECENT, collect
+from detectors.forecasters.fit import LARGEST, Fit, Past, units
+from detectors.forecasters.memory import Memory, continuation, pack, unpack
+from detectors.forecasters.persistence import Persistence
+from detectors.forecasters.season import bridged
+from detectors.records import Forecast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from detectors.forecasters.memory import Addition, History
+    from detectors.records import Window
+
+    Array = NDArray[np.float64]
+
+__all__ = ["FEWEST", "TAIL", "FittedForecaster"]
+
+FEWEST = 24
+"""Values that must be known before a model is fitted."""
+TAIL = 512
+"""The errors are taken from so many of the last steps, but at most a quarter of the history."""
+
+_VERSION = 1
+
+
+class FittedForecaster(ABC):
+    """A learner around one model. Until a tag is fitted it answers as persistence does.
+
+    `limit` is how many steps of a tag are remembered, `samples` how many futures are drawn of each forecast.
+    """
+
+    name: ClassVar[str]
+    leads: ClassVar[int] = 64
+    """Steps that the model predicts at once; further ones follow from these."""
+    patience: ClassVar[int] = 64
+    """A fit is worth its while after so many steps, or a quarter more of them than the last one was fitted to (at most 2048)."""
+
+    def __init__(self, *, limit: int, samples: int = 32, seed: int = 0) -> None:
+        self._memory = Memory(limit=limit)
+        self._samples = samples
+        self._seed = seed
+        self._fits: dict[str, Fit] = {}
+        self._tried: dict[str, int] = {}
+        self._steps: dict[str, int] = {}
+        self._before = Persistence(samples=samples, seed=seed)
+
+    @property
+    def due(self) -> tuple[str, ...]:
+        """Tags never fitted of which enough is known, and those fitted long ago or to another level."""
+        return tuple(tag for tag, steps in self._steps.items() if self._is_due(tag, steps))
+
+    def learn(self, windows: Sequence[Window]) -> None:
+        """The new steps go into the memory, and teach each fitted tag how far its forecasts lie off."""
+        for added in self._memory.learn(windows):
+            if added.restarted:
+                self._fits.pop(added.tag, None)
+                self._tried.pop(added.tag, None)
+                self._steps[added.tag] = 0
+            self._steps[added.tag] += len(added.values)
+            fit = self._fits.get(added.tag)
+            if fit is not None and len(added.values):
+                self._judge(fit, added)
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        """A forecast per window that holds any value."""
+        rows: list[tuple[int, Fit, Array]] = []
+        out: list[Forecast | None] = [None] * len(windows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for i, window in enumerate(windows):
+                if not any(map(math.isfinite, reversed(window.values))):
+                    continue
+                fit = self._fits.get(window.tag)
+                known = None if fit is None else self._known(window)
+                if fit is None or known is None:
+                    out[i] = self._persist(window, horizon)
+                else:
+                    rows.append((i, fit, known))
+            points = self._points(rows, windows, horizon)
+            for (i, fit, _), point in zip(rows, points, strict=True):
+                out[i] = self._finished(windows[i], fit, point, horizon)
+        return [made for made in out if made is not None]
+
+    def refit(self, tag: str) -> None:
+        """Fits the model to all that is known of a tag, after its errors were found on the last part of it."""
+        history = self._memory.history(tag)
+        if history is None:
+            return
+        self._tried[tag] = self._steps.get(tag, 0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self._fitted(history)
+        if found is not None:
+            self._fits[tag] = found
+
+    def save(self) -> bytes:
+        """The memory, and what was fitted and learnt of each tag."""
+        fits = []
+        arrays: dict[str, NDArray[np.generic]] = {"memory": np.frombuffer(self._memory.save(), dtype=np.uint8)}
+        for i, (tag, fit) in enumerate(self._fits.items()):
+            about, found = fit.saved()
+            fits.append({"tag": tag, "names": sorted(found), **about})
+            arrays |= {f"{i} {name}": value for name, value in found.items()}
+        return pack(self._mark, _VERSION, {"fits": fits, "steps": self._steps, "tried": self._tried}, arrays)
+
+    def restore(self, saved: bytes) -> None:
+        """Takes the place of all that was learnt; raises ValueError, and changes nothing, for what `save` did not write."""
+        about, arrays = unpack(self._mark, _VERSION, saved)
+        try:
+            steps = {str(tag): int(count) for tag, count in about["steps"].items()}
+            tried = {str(tag): int(count) for tag, count in about["tried"].items()}
+            fits = {
+                str(one["tag"]): Fit.restored(
+                    one, {name: arrays[f"{i} {name}"] for name in one["names"]}, one["lately"]
+                )
+                for i, one in enumerate(about["fits"])
+            }
+            memory = arrays["memory"].tobytes()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{self._mark}: expected what save() wrote, found a damaged one ({error!r})") from error
+        self._memory.restore(memory)
+        self._fits, self._steps, self._tried = fits, steps, tried
+
+    @abstractmethod
+    def _fit(self, values: Array, end_s: float, period_s: float) -> Mapping[str, Array] | None:
+        """What the model finds in a history without holes, as arrays by name; None where it can find nothing in it.
+
+        `context` among them is how many values `_predict` needs, `season` a length in steps for bridging holes.
+        """
+
+    @abstractmethod
+    def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
+        """The expected values (n, horizon); `horizon` is at most `leads`."""
+
+    @property
+    def _mark(self) -> str:
+        return f"givre {self.name}"
+
+    def _is_due(self, tag: str, steps: int) -> bool:
+        tried = self._tried.get(tag)
+        if tried is None:
+            return steps >= FEWEST
+        fit = self._fits.get(tag)
+        if fit is None:
+            return steps - tried >= FEWEST
+        enough = min(max(self.patience, fit.length // 4), 2048)
+        return steps - tried >= (min(enough, 2 * RECENT) if fit.shifted else enough)
+
+    def _fitted(self, history: History) -> Fit | None:
+        values = np.clip(history.values, -1e300, 1e300)
+        known = values[np.isfinite(values)]
+        if len(known) < FEWEST:
+            return None
+        # What the tag began with long ago may be another level: units are those of the later half.
+        middle, spread = units(known[-max(len(known) // 2, FEWEST) :])
+        scaled = np.clip(values / spread - middle / spread, -LARGEST, LARGEST)
+        end_s = history.end_at.timestamp()
+        held_back = min(TAIL, len(scaled) // 4)
+        tried = self._fit(bridged(scaled[:-held_back]), end_s - held_back * history.period_s, history.period_s)
+        numbers = None if tried is None else self._fit(bridged(scaled), end_s, history.period_s)
+        if tried is None or numbers is None:
+            return None
+        errors = self._errors(tried, scaled, history, held_back)
+        generator = np.random.default_rng([self._seed, zlib.crc32(history.tag.encode())])
+        library = collect(errors, keep=self._samples, generator=generator)
+        if library is None:
+            return None
+        return Fit(
+            numbers=dict(numbers),
+            middle=middle,
+            spread=spread,
+            context=int(numbers["context"]),
+            season=int(numbers["season"]),
+            library=library,
+            length=len(values),
+        )
+
+    def _errors(self, numbers: Mapping[str, Array], scaled: Array, history: History, count: int) -> Array:
+        """The errors (count, leads) from each of the last `count` origins but the very last, NaN where nothing is known."""
+        context = int(numbers["context"])
+        full = bridged(scaled, int(numbers["season"]))
+        origins = np.arange(len(full) - 1 - count, len(full) - 1)
+        missing = max(context - 1 - int(origins[0]), 0)
+        views = np.lib.stride_tricks.sliding_window_view(np.concatenate((np.full(missing, full[0]), full)), context)
+        end_s, period_s = history.end_at.timestamp(), history.period_s
+        ends_s: Array = end_s - (len(full) - 1 - origins).astype(np.float64) * period_s
+        past = Past(values=views[origins + missing - context + 1], ends_s=ends_s, period_s=period_s)
+        measured = np.concatenate((scaled, np.full(self.leads, np.nan)))
+        steps = origins[:, None] + 1 + np.arange(self.leads)
+        errors: Array = measured[steps] - self._predict(numbers, past, self.leads)
+        errors[np.isnan(scaled[origins])] = np.nan
+        return errors
+
+    def _known(self, window: Window) -> Array | None:
+        """The latest values up to the end of a window, from the memory and the window itself; None if they do not join."""
+        history = self._memory.history(window.tag)
+        assert history is not None  # what was fitted is remembered
+        steps = continuation(window, history.end_at, history.period_s)
+        if steps is None or steps > len(window.values):
+            return None
+        if not steps and not window.normal:
+            return history.values
+        values = np.array(window.values, dtype=np.float64)
+        whole = np.concatenate((history.values, np.full(steps, np.nan)))[-self._memory.limit :]
+        # What must not be learnt from is forecast from all the same.
+        count = min(len(values), len(whole))
+        said = values[-count:]
+        whole[-count:] = np.where(np.isfinite(said), said, whole[-count:])
+        return whole
+
+    def _points(self, rows: Sequence[tuple[int, Fit, Array]], windows: Sequence[Window], horizon: int) -> list[Array]:
+        """The medians of each row, in its own units."""
+        points = []
+        for i, fit, known in rows:
+            end_s, period_s = windows[i].end_at.timestamp(), windows[i].period_s
+            past = fit.past(known, end_s=end_s, period_s=period_s, count=1)
+            point = self._far(fit.numbers, past, horizon)[0]
+            if fit.shifted:
+                point = point + self._offset(fit, known, end_s, period_s, horizon)
+            points.append(point)
+        return points
+
+    def _far(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
+        """`_predict` for any horizon: what it expects is what the next part is predicted from."""
+        found = self._predict(numbers, past, min(horizon, self.leads))
+        while found.shape[1] < horizon:
+            width = past.values.shape[1]
+            values = np.concatenate((past.values, found), axis=1)[:, -width:]
+            ends_s = past.ends_s + found.shape[1] * past.period_s
+            more = min(horizon - found.shape[1], self.leads)
+            part = self._predict(numbers, replace(past, values=values, ends_s=ends_s), more)
+            found = np.concatenate((found, part), axis=1)
+        return found
+
+    def _offset(self, fit: Fit, known: Array, end_s: float, period_s: float, horizon: int) -> Array:
+        """By how much each lead has lately been wrong: the median over the last `RECENT` values."""
+        leads = min(horizon, self.leads)
+        count = min(RECENT + leads, len(known) - 1)
+        past = fit.past(known, end_s=end_s, period_s=period_s, count=count + 1)
+        said = self._predict(fit.numbers, past, leads)
+        measured = fit.scaled(known[-count - RECENT :])
+        found = np.zeros(horizon)
+        for lead in range(1, leads + 1):
+            rows = np.arange(max(count - lead - RECENT + 1, 0), count - lead + 1)
+            errors = measured[len(measured) - 1 - count + rows + lead] - said[rows, lead - 1]
+            errors = errors[np.isfinite(errors)]
+            found[lead - 1] = np.median(errors) if len(errors) >= RECENT // 2 else found[lead - 2] if lead > 1 else 0.0
+        found[leads:] = found[leads - 1]
+        return found
+
+    def _finished(self, window: Window, fit: Fit, point: Array, horizon: int) -> Forecast | None:
+        quantiles = fit.middle + fit.spread * (point[:, None] + fit.width * fit.library.bands(horizon))
+        paths = fit.middle + fit.spread * (point + fit.width * fit.library.drawn(horizon))
+        if not math.isfinite(float(quantiles.sum()) + float(paths.sum())):
+            return self._persist(window, horizon)
+        return Forecast(
+            tag=window.tag,
+            forecaster=self.name,
+            made_at=window.end_at,
+            period_s=window.period_s,
+            quantiles=tuple(map(tuple, quantiles.tolist())),
+            paths=tuple(map(tuple, paths.tolist())),
+        )
+
+    def _persist(self, window: Window, horizon: int) -> Forecast | None:
+        made = self._before.forecast([window], horizon=horizon)
+        return replace(made[0], forecaster=self.name) if made else None
+
+    def _judge(self, fit: Fit, added: Addition) -> None:
+        """What the newest values say of the width of the bands and of the level."""
+        history = self._memory.history(added.tag)
+        assert history is not None  # a value was just added to it
+        count = min(len(added.values), 2 * RECENT, len(history.values) - 1)
+        if count < 1 or not np.isfinite(history.values[-count:]).any():
+            return
+        end_s = history.end_at.timestamp() - history.period_s
+        with np.errstate(over="ignore", invalid="ignore"):
+            past = fit.past(history.values[:-1], end_s=end_s, period_s=history.period_s, count=count)
+            said = self._predict(fit.numbers, past, 1)[:, 0]
+            fit.judge(fit.scaled(history.values[-count:]) - said)
