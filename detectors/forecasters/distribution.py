@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BROAD", "LEAST_LOG", "cdf", "log_probability", "mix", "quantile", "sample"]
 
 BROAD = 1e-3
-"""Share of every distribution that is spread broadly, as nobody knows everything: it bounds what one surprise can cost."""
+"""Share of a distribution that is spread broadly, as nobody knows everything: it bounds what one surprise can cost."""
 LEAST_LOG = -690.0
 """The lowest log probability that is ever said, where even the broad share underflows."""
 ATOM = 1e-9
@@ -64,21 +64,23 @@ def cdf(quantiles: Array, x: ArrayLike) -> Array:
     return found
 
 
-def log_probability(quantiles: Array, low_edge: ArrayLike, high_edge: ArrayLike, *, spread: ArrayLike = 0.0) -> Array:
+def log_probability(
+    quantiles: Array, low_edge: ArrayLike, high_edge: ArrayLike, *, spread: ArrayLike = 0.0, broad: float = BROAD
+) -> Array:
     """Log probability, in nats, of the cell from `low_edge` (left out) to `high_edge`: shape (...), never -inf.
 
-    A share `BROAD` of the distribution is a Cauchy distribution around the median, whose scale is the largest of `spread` (how
-    far the tag's values usually lie apart), the 5-95 % width and the cell: it costs at most 0.001 nats where the quantiles
-    are right, and grants a value d scales away about BROAD * cell / (pi * scale * d^2). At least `LEAST_LOG`.
+    A share `broad` of the distribution is a Cauchy distribution around the median, whose scale is the largest of `spread` (how
+    far the tag's values usually lie apart), the 5-95 % width and the cell: it costs at most -ln(1 - broad) nats where the
+    quantiles are right, and grants a value d scales away about broad * cell / (pi * scale * d^2). At least `LEAST_LOG`.
     """
     low, high = np.asarray(low_edge, dtype=np.float64), np.asarray(high_edge, dtype=np.float64)
     with np.errstate(all="ignore"):
         width = high - low
         scale = np.maximum(np.maximum(spread, quantiles[..., -1] - quantiles[..., 0]), np.maximum(width, 1e-300))
         away = (low + width / 2 - quantiles[..., _MEDIAN]) / scale
-        broad = width / (np.pi * scale * (1.0 + away * away))
+        wide = width / (np.pi * scale * (1.0 + away * away))
         sharp = np.maximum(cdf(quantiles, high) - cdf(quantiles, low), 0.0)
-        found: Array = np.log((1.0 - BROAD) * sharp + BROAD * np.nan_to_num(broad))
+        found: Array = np.log((1.0 - broad) * sharp + broad * np.nan_to_num(wide))
     return np.clip(found, LEAST_LOG, 0.0)
 
 

@@ -57,10 +57,12 @@ class Ledger:
         self.arrays: dict[str, NDArray[Any]] = {
             "weights": np.full((0, leads, members), 1.0 / members),
             "widths": np.zeros((0, leads, levels)),
+            "surplus": np.zeros((0, leads, levels)),
             # Forgetting sums: steps, inside 80 %, inside 90 %, pinball of the panel and of the yardstick.
             "sums": np.zeros((0, leads, 5)),
             "steps": np.zeros((0, leads), dtype=np.int64),
-            "scale": np.zeros((0, 2)),
+            # Spread and resolution of the tag, and the length of the window that told.
+            "scale": np.zeros((0, 3)),
             "waiting": np.full((0, self._slots, leads, members + 2, levels), np.nan),
             "due": np.full((0, self._slots, leads), -1, dtype=np.int64),
             "latest": np.full((0, members, horizon, levels), np.nan),
@@ -131,7 +133,7 @@ class Ledger:
         other._make_room(len(self.places))
         other.places = dict(self.places)
         source = np.abs(other.leads[:, None] - self.leads).argmin(axis=1)
-        for name in ("weights", "widths", "sums", "steps"):
+        for name in ("weights", "widths", "surplus", "sums", "steps"):
             other.arrays[name][: len(self.places)] = self[name][: len(self.places), source]
         other.arrays["scale"][: len(self.places)] = self["scale"][: len(self.places)]
         return other

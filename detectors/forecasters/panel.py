@@ -2,12 +2,14 @@
 
 A Bayesian mixture with fixed share (`detectors.forecasters.weighting` has the bound), for each tag and each lead on its own. A
 member is judged by the probability that it gave to the cell around the value that came: the cell is as wide as the tag's own
-resolution, or a thousandth of how far its values lie apart where that is finer, the same for all members. Every member has a
-small broad share (`distribution.BROAD`), so that one surprise costs a bounded number of nats.
+resolution, or a thousandth of how far its values lie apart where that is finer, the same for all members. To be judged each
+member's distribution is a tenth as broad as can be (`DOUBT`): one surprise costs a bounded number of nats, so that a few
+in a row do not overrule a hundred steps in which a member was right.
 
-A forecast of lead h is made with the weights of its moment and judged h steps later. At lead 1 the bound is that of what was
-published; at lead h it is that of the mixture by the weights on the eve of the value, h - 1 steps younger than the published
-ones: with so late an answer no rule could promise less than h times as much (Weinberger & Ordentlich 2002).
+A forecast of lead h is made with the weights of its moment and judged h steps later, and h of them overlap: so each step counts
+1 / h there, and the bound at lead h is h times that at lead 1. With so late an answer no rule could promise less for the
+published forecasts of longer leads (Weinberger & Ordentlich 2002); what is proved there is proved of the weights on the eve of
+the value. At lead 1 these are the published ones.
 
 A member that gives a tag no forecast this time (the language model takes turns) is represented by its last one, moved on: what
 was lead 3 two steps ago is lead 1 now. It is judged by what stood in for it; where its leads have run out it sleeps. A member
@@ -47,12 +49,14 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Rows = NDArray[np.int64]
 
-__all__ = ["CELL", "Panel"]
+__all__ = ["CELL", "DOUBT", "Panel"]
 
 T = TypeVar("T")
 
 CELL = 1e-3
 """Width of the cell that a member is judged by, as a share of the tag's spread, where its resolution is finer."""
+DOUBT = 0.1
+"""Share of each member's distribution that is a Cauchy distribution of its own width, to be judged by."""
 _MARK, _VERSION = "givre panel", 1
 _RAW, _GIVEN = -2, -1
 """Columns of the ledger behind the members': the mixture before and after the correction of its bands."""
@@ -62,9 +66,9 @@ _LEVELS = np.array(LEVELS)
 class Panel:
     """A forecaster of forecasters. `learn` at every step and before `forecast`, as with every learner.
 
-    `share` of all weight is spread evenly at each step: more of it follows changes sooner and trusts the best less.
-    `rate` is that of the bands (0 leaves them as they are); at lead h it is divided by the root of h, as the misses of
-    forecasts that overlap come together. `paths` is how many futures are drawn, `half_life` after how many steps the
+    `share` of all weight is spread evenly at each step: more of it follows changes sooner and trusts the best less. `rate`
+    is that of the bands (0 leaves them as they are). At lead h the one is divided by h, the other by the root of h, as the
+    errors of forecasts that overlap come together. `paths` is how many futures are drawn, `half_life` after how many steps the
     figures of `standing` have forgotten half, `yardstick` the member that skill is told against.
 
     Its memory does not grow with the steps: about 8 * 7 * (K + 2) * horizon * leads bytes per tag, and the members' own.
@@ -74,8 +78,8 @@ class Panel:
         self,
         members: Sequence[Forecaster],
         *,
-        share: float = 0.01,
-        rate: float = 0.05,
+        share: float = 0.02,
+        rate: float = 0.02,
         paths: int = 64,
         half_life: float = 500.0,
         yardstick: str = "persistence",
@@ -253,8 +257,9 @@ class Panel:
         scale = spread_and_step(windows)
         # A short window says less of the tag than the ones before it did.
         lengths = np.array([len(window.values) for window in windows])
-        better = np.isfinite(scale[:, 0]) & ((lengths > fresh + 1) | (self._ledger["scale"][rows, 0] == 0))
-        self._ledger["scale"][rows[better]] = scale[better]
+        better = np.isfinite(scale[:, 0]) & (2 * lengths >= self._ledger["scale"][rows, 2])
+        self._ledger["scale"][rows[better], :2] = scale[better]
+        self._ledger["scale"][rows[better], 2] = lengths[better]
         for back in range(int(fresh.max()) - 1, -1, -1):
             chosen = np.flatnonzero(fresh > back)
             values = np.array([_learnable(windows[i], back) for i in chosen.tolist()])
@@ -266,13 +271,18 @@ class Panel:
         ledger = self._ledger
         waiting = ledger.read(rows, steps)
         members, raw, given = waiting[:, :, :_RAW], waiting[:, :, _RAW], waiting[:, :, _GIVEN]
-        spread, fineness = ledger["scale"][rows].T
-        half = np.maximum(np.maximum(CELL * spread, fineness), np.abs(values) * 1e-15) / 2
+        spread, step, _ = ledger["scale"][rows].T
+        half = np.maximum(np.maximum(CELL * spread, step), np.abs(values) * 1e-15) / 2
         low, high = (values - half)[:, None, None], (values + half)[:, None, None]
-        logs = log_probability(members, low, high, spread=spread[:, None, None])
-        ledger["weights"][rows] = updated(ledger["weights"][rows], logs, share=self._share)
+        logs = log_probability(members, low, high, broad=DOUBT)
+        leads = ledger.leads
+        weights = updated(ledger["weights"][rows], logs, share=self._share / leads, rate=1.0 / leads)
+        ledger["weights"][rows] = weights
         x = np.broadcast_to(values[:, None], raw.shape[:2])
-        ledger["widths"][rows] = learnt(ledger["widths"][rows], raw, x, rate=self._rate / np.sqrt(ledger.leads))
+        widths, surplus = ledger["widths"][rows], ledger["surplus"][rows]
+        ledger["widths"][rows], ledger["surplus"][rows] = learnt(
+            widths, surplus, raw, x, rate=self._rate, overlap=leads
+        )
         rival = np.full(given.shape, np.nan) if self._yardstick is None else members[:, :, self._yardstick]
         inside80 = (given[..., 1] <= x) & (x <= given[..., -2])
         inside90 = (given[..., 0] <= x) & (x <= given[..., -1])

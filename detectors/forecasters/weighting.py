@@ -11,6 +11,10 @@ even at first. On any sequence of T steps, for any way of following one member a
 
 So behind the best single member (m = 0) it is never more than ln K plus (T - 1) ln(1 / (1 - share + share / K)): about `share`
 a step.
+
+With a `rate` below 1 each step counts for so much of one, as it should where steps tell the same thing over and over (forecasts
+of lead h overlap in h steps). Probabilities are raised to its power, and all terms behind the sum are divided by it: the mean of
+powers is at most the power of the mean, so what is proved of the powers holds of the mixture.
 """
 
 from __future__ import annotations
@@ -28,13 +32,14 @@ if TYPE_CHECKING:
 __all__ = ["awake", "bound", "updated"]
 
 
-def updated(weights: Array, log_probabilities: Array, *, share: float) -> Array:
-    """The weights after a step: both (..., K); a member whose log probability is NaN slept.
+def updated(weights: Array, log_probabilities: Array, *, share: Array | float, rate: Array | float = 1.0) -> Array:
+    """The weights after a step: both (..., K), `share` and `rate` (...); a member whose log probability is NaN slept.
 
     Where all slept, or all but one that has nothing to be compared with, nothing changes but for the share that is spread.
     """
     said = np.isfinite(log_probabilities)
-    logs = np.where(said, log_probabilities, -np.inf)
+    logs = np.where(said, log_probabilities * np.asarray(rate)[..., None], -np.inf)
+    spread = np.asarray(share)[..., None]
     best = logs.max(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         gained = np.where(said, weights * np.exp(np.where(said, logs - best, 0.0)), 0.0)
@@ -43,7 +48,7 @@ def updated(weights: Array, log_probabilities: Array, *, share: float) -> Array:
         # What was in the hands of those that spoke stays there, divided anew.
         found = np.where(said & (total > 0), gained * (held / np.where(total > 0, total, 1.0)), weights)
     any_said = said.any(axis=-1, keepdims=True)
-    found = np.where(any_said, (1.0 - share) * found + share / weights.shape[-1], weights)
+    found = np.where(any_said, (1.0 - spread) * found + spread / weights.shape[-1], weights)
     result: Array = found / found.sum(axis=-1, keepdims=True)
     return result
 
@@ -56,9 +61,9 @@ def awake(weights: Array, said: NDArray[np.bool_]) -> Array:
     return found
 
 
-def bound(members: int, steps: int, *, share: float, changes: int = 0) -> float:
+def bound(members: int, steps: int, *, share: float, rate: float = 1.0, changes: int = 0) -> float:
     """Most nats by which the mixture can fall behind the best way of following its members with so many changes."""
     if steps < 1:
         return 0.0
     stay = (steps - 1 - changes) * -math.log1p(-share + share / members)
-    return math.log(members) + changes * math.log(members / share) + stay
+    return (math.log(members) + changes * math.log(members / share) + stay) / rate

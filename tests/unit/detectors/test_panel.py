@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from detectors.forecasters.distribution import log_probability
 from detectors.forecasters.memory import pack, unpack
-from detectors.forecasters.panel import CELL, Panel
+from detectors.forecasters.panel import CELL, DOUBT, Panel
 from detectors.forecasters.persistence import Persistence
 from detectors.forecasters.resolution import spread_and_step
 from detectors.forecasters.weighting import bound
@@ -157,12 +157,12 @@ def test_on_any_sequence_the_log_loss_is_within_the_bound_of_the_best_member(val
             half = max(CELL * spread, step, abs(values[end]) * 1e-15) / 2
             before = window(values, end - lead)
             rows = np.array([m.one(before, 1).quantiles[0] for m in members])
-            logs = log_probability(rows, values[end] - half, values[end] + half, spread=spread)
+            logs = log_probability(rows, values[end] - half, values[end] + half, broad=DOUBT)
             own -= float(np.logaddexp.reduce(np.log([held[lead - 1] for held in weights]) + logs))
             theirs -= logs
             count += 1
         panel.forecast([w], horizon=3)
-    assert own <= theirs.min() + bound(3, count, share=share) + 1e-6
+    assert own <= theirs.min() + bound(3, count, share=share / lead, rate=1 / lead) + 1e-6
 
 
 def test_weights_turn_when_the_plant_does() -> None:

@@ -18,21 +18,21 @@ SEQUENCES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=40).fl
 )
 
 
-def run(logs: np.ndarray, share: float) -> float:
+def run(logs: np.ndarray, share: float, rate: float = 1.0) -> float:
     """Log-loss of the mixture over a sequence (steps, members)."""
     weights, loss = np.full(logs.shape[1], 1 / logs.shape[1]), 0.0
     for row in logs:
         loss -= float(np.logaddexp.reduce(np.log(weights) + row))
-        weights = updated(weights, row, share=share)
+        weights = updated(weights, row, share=share, rate=rate)
     return loss
 
 
 @settings(max_examples=150)
-@given(SEQUENCES, st.sampled_from([1e-4, 0.01, 0.2]))
-def test_the_mixture_is_never_further_behind_the_best_member_than_the_bound(logs, share) -> None:
+@given(SEQUENCES, st.sampled_from([1e-4, 0.01, 0.2]), st.sampled_from([1.0, 0.5, 1 / 12]))
+def test_the_mixture_is_never_further_behind_the_best_member_than_the_bound(logs, share, rate) -> None:
     steps, members = logs.shape
     best = float((-logs.sum(axis=0)).min())
-    assert run(logs, share) <= best + bound(members, steps, share=share) + 1e-6
+    assert run(logs, share, rate) <= best + bound(members, steps, share=share, rate=rate) + 1e-6
 
 
 @settings(max_examples=100)
@@ -48,6 +48,12 @@ def test_nor_behind_a_member_and_then_another(logs, data) -> None:
 def test_the_bound_is_tight_where_one_member_is_always_right() -> None:
     logs = np.tile([0.0, -500.0, -500.0, -500.0], (100, 1))
     assert run(logs, SHARE) == pytest.approx(bound(4, 100, share=SHARE), abs=1e-9)
+
+
+def test_at_a_lower_rate_one_step_says_less() -> None:
+    logs = np.array([[0.0, -2.0], [0.0, -2.0]])
+    found = updated(np.full((2, 2), 0.5), logs, share=np.array([0.0, 0.0]), rate=np.array([1.0, 0.25]))
+    assert found[:, 1] / found[:, 0] == pytest.approx([math.exp(-2.0), math.exp(-0.5)])
 
 
 def test_a_member_comes_back_within_the_steps_that_the_share_allows() -> None:
