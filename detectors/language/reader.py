@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from detectors.language.model import LanguageModel
     from detectors.records import Window
 
-__all__ = ["CATCH_UP", "Place", "Reader"]
+__all__ = ["CATCH_UP", "Place", "Reader", "offset_of"]
 
 CATCH_UP = 16
 """A window that is further ahead than so many steps is read anew, and what lies between is not scored."""
@@ -163,7 +163,7 @@ class Reader:
             first,
             context=self.context,
             shortest=self._min_context,
-            offset=_offset(tag, self.context // 2),
+            offset=offset_of(tag, self.context // 2),
         )
         if found is None:
             place.grid, place.length, place.expected = None, 0, None
@@ -237,7 +237,7 @@ class Reader:
         return torch.cat(hidden, dim=1)[torch.arange(len(places), device=device)[:, None], wanted]
 
 
-def _offset(tag: str, half: int) -> int:
+def offset_of(tag: str, half: int) -> int:
     """At which steps of its axis the texts of a tag begin: a few tags together, never all at once."""
     return zlib.crc32(tag.encode()) % MOMENTS * (half // MOMENTS) if half >= MOMENTS else 0
 
