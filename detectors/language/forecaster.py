@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageForecaster"]
 
+SHARE_OF_FREE = 0.8
+"""Of the memory that nobody has taken, what the model may have."""
+
 T = TypeVar("T")
 
 
@@ -148,8 +151,9 @@ class LanguageForecaster:
         return asked & kept
 
     def _fit(self, tags: int) -> Ration:
-        # What is ours already counts as free: weights, and the rows of the cache.
-        available = free_memory(self._model.device) + self._model.shape.weights_bytes + self._reader.cache.bytes
+        # What is ours already counts as free: weights, and the rows of the cache. Of the rest some is left to others.
+        ours = self._model.shape.weights_bytes + self._reader.cache.bytes
+        available = int(SHARE_OF_FREE * free_memory(self._model.device)) + ours
         return ration(
             self._model.shape,
             tags=max(tags, 1),

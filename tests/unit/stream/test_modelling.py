@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import time
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from detectors.records import LEVELS, Forecast, Status, Window
+from detectors.records import LEVELS, Forecast, Score, Status, Window
 from stream.clock import SystemClock
 from stream.modelling import ModelLane
 from stream.schedule import Turn
@@ -62,6 +63,28 @@ class Fake:
                     pass
             out.append(made)
         return out
+
+
+@dataclass
+class FakeScorer(Fake):
+    """Scores each window by its first value: what it says is the PIT, and the log score is sound for honest ones."""
+
+    refused: tuple[str, ...] = ()
+    shortfall: str = ""
+
+    def read(self, windows: Sequence[Window]) -> list[list[Score]]:
+        out = []
+        for window in windows:
+            pit = window.values[0] - 10 if window.values[0] >= 10 else 0.25
+            at = window.end_at + timedelta(days=1) if window.values[0] == 9 else window.end_at
+            log_score = math.nan if window.values[0] == 8 else -1.0
+            tag = "hx/other" if window.values[0] == 7 else window.tag
+            fields = {"value": 1.0, "log_score": log_score, "log_probability": -4.0}
+            out.append([Score(tag=tag, forecaster=self.name, at=at, pit=pit, **fields)])
+        return out
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        return super().forecast([w for w in windows if w.tag not in self.refused], horizon=horizon)
 
 
 def refuse() -> Fake:
@@ -146,6 +169,40 @@ async def test_a_model_that_cannot_be_loaded_is_said_with_its_reason_and_tried_a
     await bench.until(lambda: bench.lane.restarts >= 1)
     assert "expected config.json, found nothing; forecasts by fallback" in bench.said[0].detail
     assert (await bench.ask()).forecaster == "fallback"
+
+
+@pytest.mark.parametrize("bench", [FakeScorer], indirect=True)
+async def test_scores_come_with_what_they_cost_and_a_lying_one_is_refused(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    turn = Turn((WINDOW,), (WINDOW,), ())
+    answer = await bench.lane.ask(turn)
+    assert [(s.tag, s.at, s.pit) for s in answer.scores] == [("hx/t", T0, 0.25)]
+    assert (answer.by_model, answer.spent.scored, answer.spent.drawn) == (True, 1, 1)
+    for first, said in (
+        (11.5, "a PIT of 1.5"),
+        (9.0, "which was not asked"),
+        (7.0, "which was not asked"),
+        (8.0, "nan"),
+    ):
+        lying = replace(WINDOW, values=(first, 2.0, 3.0))
+        answer = await bench.lane.ask(Turn((lying,), (lying,), ()))
+        assert (answer.by_model, answer.scores) == (False, [])
+        assert [f.forecaster for f in answer.forecasts] == ["fallback"]
+        assert said in bench.said[-1].detail
+        await bench.lane.ask(turn)  # one honest answer between: three failures in a row would be a restart
+
+
+@pytest.mark.parametrize(
+    "bench", [partial(FakeScorer, refused=("hx/b",), shortfall="memory on cuda: too little")], indirect=True
+)
+async def test_tags_without_room_are_forecast_by_the_fallback_and_the_shortfall_is_said(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    windows = (WINDOW, replace(WINDOW, tag="hx/b"), replace(WINDOW, tag="hx/c"))
+    answer = await bench.lane.ask(Turn(windows[:2], windows[:2], windows[2:]))
+    assert {f.tag: f.forecaster for f in answer.forecasts} == {"hx/t": "model", "hx/b": "fallback", "hx/c": "fallback"}
+    assert answer.refused == ("hx/b",)
+    assert (bench.said[-1].subject, bench.said[-1].ok) == ("model.memory", False)
+    assert bench.said[-1].detail == "memory on cuda: too little"
 
 
 @pytest.mark.parametrize("bench", [None], indirect=True)
