@@ -363,7 +363,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 def _tiny_model(folder: Path, tokens: str, config: dict[str, object]) -> Path:
     """A random Llama of two layers with sharp opinions, and a tokenizer that *splits* digits, *merges* pairs of them, has
-    three-digit *groups*, writes digits only with a *space* before them, or has *none*.
+    three-digit *groups*, writes digits only with a *space* before them, or has *none*; one *speaks* all printable characters.
     """
     import torch
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
@@ -377,9 +377,13 @@ def _tiny_model(folder: Path, tokens: str, config: dict[str, object]) -> Path:
         "groups": [*others, *digits, *(f"{i:03d}" for i in range(1000))],
         "spaced": [*others, *(f"\u2581{c}" for c in (*digits, ","))],
         "none": others,
+        "speaks": ["<s>", "\n", *map(chr, range(32, 127))],
     }[tokens]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
-    if tokens == "groups":
+    if tokens == "speaks":
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="a"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    elif tokens == "groups":
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="a"))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\d{3}|."), "isolated")
     else:

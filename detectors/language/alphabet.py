@@ -16,7 +16,7 @@ from detectors.language.error import ModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["SEPARATOR", "Alphabet", "Tokenizer", "choose_alphabet"]
+__all__ = ["SEPARATOR", "Alphabet", "Tokenizer", "choose_alphabet", "single_tokens"]
 
 SEPARATOR = ","
 # How vocabularies write a piece that stands alone, and one with a space before it (byte-level, SentencePiece, plain).
@@ -95,6 +95,12 @@ def choose_alphabet(tokenizer: Tokenizer) -> Alphabet:
     how = "splits digits" if split else "merges digits, they are fed one by one"
     description = f"the tokenizer {how} ({form}): {DIGITS} tokens a value; a text begins with {start}"
     return _alphabet(digits, DIGITS, separator, begin, description)
+
+
+def single_tokens(tokenizer: Tokenizer, symbols: str) -> dict[str, int] | None:
+    """The token of each symbol on its own, without a space before it; None if one has none."""
+    found = _look_up(tokenizer.get_vocab(), tuple(symbols), "without a space")
+    return None if found is None else dict(zip(symbols, found, strict=True))
 
 
 def _alphabet(symbols: tuple[int, ...], per_value: int, separator: int, begin: int, description: str) -> Alphabet:

@@ -26,11 +26,13 @@ from detectors.language.error import ModelError
 from detectors.language.int8 import quantise
 from detectors.language.packed import PackedLinear, can_pack, pack
 from detectors.language.plan import Shape, read_shape
+from detectors.language.speech import find_speech
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from detectors.language.cache import Pass
+    from detectors.language.speech import Speech
 
 __all__ = [
     "DTYPES",
@@ -58,7 +60,10 @@ PROOF_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3, torch.float16: 0.1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageModel:
-    """A loaded model: `body` without its head, and `head`, the rows of the alphabet's symbols, shape (symbols, hidden)."""
+    """A loaded model: `body` without its head, and `head`, the rows of the alphabet's symbols, shape (symbols, hidden).
+
+    `spoken` is what instruction prompts need besides; None where the vocabulary has not got it.
+    """
 
     body: nn.Module
     head: Tensor
@@ -68,6 +73,7 @@ class LanguageModel:
     dtype: torch.dtype
     numbers: str
     name: str
+    spoken: Speech | None = None
 
     @property
     def description(self) -> str:
@@ -113,7 +119,7 @@ def load_model(
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         # What is merged is added up in float32: small differences would be lost in fewer digits.
         dtype = DTYPES[kind] if adapter is None else torch.float32
-        whole = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local)
+        whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, **local)
     except Exception as error:
         # The library raises whatever its parsers raise; what matters to the user is the folder.
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
@@ -126,7 +132,9 @@ def load_model(
         whole = merge_adapter(whole, adapter, base=name, sha256=lambda: sha256_of(weights)).to(DTYPES[kind])
         name = f"{name} with {adapter.name}"
     letters = choose_alphabet(tokenizer)
-    return prepare(whole, letters, shape, device=where, numbers=kind, name=name)
+    spoken = find_speech(tokenizer, whole.get_output_embeddings().weight.detach().to(where))
+    model = prepare(whole, letters, shape, device=where, numbers=kind, name=name)
+    return replace(model, spoken=spoken)
 
 
 def prepare(
