@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from detectors.forecasters.forecaster import Forecaster
     from detectors.language.model import LanguageModel
+    from detectors.language.prompt import Style
 
 __all__ = ["Roster", "RosterError"]
 
@@ -79,6 +80,8 @@ class Roster:
             "persistence": lambda: Persistence(seed=self.seed),
             "panel": lambda: self.panel([self.make(name) for name in self.members]),
             "language": self._language,
+            "language-json": lambda: self._prompted("json"),
+            "language-role": lambda: self._prompted("role"),
         }
 
     def _language(self) -> Forecaster:
@@ -86,6 +89,14 @@ class Roster:
         from detectors.language.forecaster import LanguageForecaster
 
         return LanguageForecaster(model, context=self.context, samples=self.samples, seed=self.seed)
+
+    def _prompted(self, style: Style) -> Forecaster:
+        """A prompt is read anew at every origin, and a value takes some thirty tokens: half as many answers are drawn."""
+        model = self._model()
+        from detectors.language.prompt import PromptForecaster
+
+        samples = max(self.samples // 2, 1)
+        return PromptForecaster(model, style=style, context=self.context, samples=samples, seed=self.seed)
 
     def _model(self) -> LanguageModel:
         if self._loaded is None:
