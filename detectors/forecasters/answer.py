@@ -64,7 +64,7 @@ def ask(members: Sequence[Forecaster], windows: Sequence[Window], *, horizon: in
             faults[member.name] = f"expected {horizon} steps of finite quantiles, found another thing for {wrong.tag!r}"
         quantiles[k, at[sound]] = np.clip(np.sort(rows[sound], axis=2), -LARGEST, LARGEST)
         for i, forecast in zip(at[sound].tolist(), (made[j] for j in np.flatnonzero(sound)), strict=True):
-            if forecast.paths and {*map(len, forecast.paths)} == {horizon}:
+            if forecast.paths:
                 paths[i][k] = forecast.paths
     return Answers(quantiles=quantiles, silent=silent, paths=paths, faults=faults)
 

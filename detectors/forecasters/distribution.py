@@ -146,13 +146,15 @@ def _invert(q: Array, w: Array) -> Array:
         density = np.zeros((rows, members, count + 1))
         density[..., 1:-1] = np.where(atoms, 0.0, weighted / width)
         change = np.diff(density, axis=2).reshape(rows, -1)
-        jump = np.zeros(knots.shape)
-        jump[..., 1:] = np.where(atoms, weighted, 0.0)
         flat = knots.reshape(rows, -1)
         order = np.argsort(flat, axis=1)
         x = np.take_along_axis(flat, order, axis=1)
         change = np.take_along_axis(change, order, axis=1)
-        jumps = np.take_along_axis(jump.reshape(rows, -1), order, axis=1)
+        jumps = np.zeros(x.shape)
+        if atoms.any():
+            jump = np.zeros(knots.shape)
+            jump[..., 1:] = np.where(atoms, weighted, 0.0)
+            jumps = np.take_along_axis(jump.reshape(rows, -1), order, axis=1)
         total = np.cumsum(change, axis=1)
         # Where one member is far narrower than another, its density would leave rounding behind that drowns the other's.
         rough = np.flatnonzero(density.max((1, 2)) > ROUGH * np.where(density > 0, density, np.inf).min((1, 2)))

@@ -7,7 +7,6 @@ So the futures have the mixture's distribution at each step, and the members' de
 
 from __future__ import annotations
 
-import math
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import numpy as np
 from detectors.forecasters.distribution import quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,18 +34,19 @@ def drawn_paths(paths: Sequence[Mapping[int, Paths]], weights: Array, quantiles:
     ready = [i for i, drawn in enumerate(paths) if drawn] if count else []
     if not ready:
         return found
+    horizon = quantiles.shape[1]
     counts = _counts(paths, weights, count)
-    picked = chain.from_iterable(_pick(paths[i], counts[i].tolist()) for i in ready)
-    shape = (len(ready), count, quantiles.shape[1])
-    flat = np.fromiter(chain.from_iterable(picked), np.float64, count=math.prod(shape))
+    picked = [row for i in ready for row in _pick(paths[i], counts[i].tolist(), horizon)]
+    flat = np.fromiter(chain.from_iterable(picked), np.float64, count=len(ready) * count * horizon)
+    courses = flat.reshape(len(ready), count, horizon).transpose(0, 2, 1)
     even = (np.arange(count) + 0.5) / count
     values = np.clip(quantile(quantiles[ready], even), -1e300, 1e300)
     # Futures that agree at a step keep their order from step to step: what stands still moves together.
-    order = np.argsort(np.moveaxis(flat.reshape(shape), 1, 2), axis=2, kind="stable")
-    laid = np.empty(order.shape)
+    order = np.argsort(courses, axis=2, kind="stable")
+    laid: Array = np.empty(order.shape)
     np.put_along_axis(laid, order, values, axis=2)
-    for i, rows in zip(ready, np.moveaxis(laid, 2, 1), strict=True):
-        found[i] = tuple(map(tuple, rows.tolist()))
+    for i, steps in zip(ready, laid.tolist(), strict=True):
+        found[i] = tuple(zip(*steps, strict=True))
     return found
 
 
@@ -61,9 +61,7 @@ def _counts(paths: Sequence[Mapping[int, Paths]], weights: Array, count: int) ->
     return np.diff(marks, axis=1, prepend=np.int64(0))
 
 
-def _pick(drawn: Mapping[int, Paths], counts: Sequence[int]) -> Iterator[tuple[float, ...]]:
-    """So many futures of each member, evenly spread over its own."""
-    for member, own in drawn.items():
-        share = counts[member]
-        for i in range(share):
-            yield own[i * len(own) // share]
+def _pick(drawn: Mapping[int, Paths], counts: Sequence[int], horizon: int) -> list[tuple[float, ...]]:
+    """So many futures of each member, evenly spread over its own; one that has not as many steps is held still."""
+    rows = [own[i * len(own) // counts[k]] for k, own in drawn.items() for i in range(counts[k])]
+    return [row if len(row) == horizon else (row[0],) * horizon if row else (0.0,) * horizon for row in rows]
