@@ -26,7 +26,7 @@ __all__ = ["SeasonalNaive"]
 
 
 class SeasonalNaive(FittedForecaster):
-    """The value of a season ago. It remembers two years of hours: 280 kB per tag, twice that at most."""
+    """The value of a season ago. It remembers two years of hours: 280 to 560 kB per tag."""
 
     name = "seasonal"
     patience = 256

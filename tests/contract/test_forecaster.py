@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from detectors.forecasters.autoregression import Autoregression
 from detectors.forecasters.forecaster import Learner
+from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
 from detectors.forecasters.seasonal import SeasonalNaive
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 
 END = datetime(2026, 11, 23, 5, 13, 20, tzinfo=UTC)
 CONTEXT, HORIZON = 32, 6
-FORECASTERS = ["persistence", "language", "language_groups", "panel", "seasonal"]
-LEARNERS = ["panel", "seasonal"]
-MEMBERS = {"seasonal": SeasonalNaive}
+FORECASTERS = ["persistence", "language", "language_groups", "panel", "seasonal", "harmonic", "autoregression"]
+LEARNERS = ["panel", "seasonal", "harmonic", "autoregression"]
+MEMBERS = {"seasonal": SeasonalNaive, "harmonic": Harmonic, "autoregression": Autoregression}
 
 WINDOWS = {
     "noise": list(np.random.default_rng(1).normal(5, 0.1, CONTEXT)),
