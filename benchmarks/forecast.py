@@ -49,7 +49,6 @@ class Size:
 
     held_out: int
     warm_up: int
-    refit_every: int
 
     def plan(self, length: int) -> Plan:
         """The plan for series of a length; a horizon always fits in a fifth of the shortest."""
@@ -58,13 +57,13 @@ class Size:
             horizon=min(HORIZON, held_out),
             first=length - held_out,
             warm_up=min(self.warm_up, length // 4),
-            refit_every=self.refit_every,
+            refit_every=None,
             context=512,
         )
 
 
-FULL = Size(held_out=400, warm_up=400, refit_every=400)
-QUICK = Size(held_out=60, warm_up=60, refit_every=0)
+FULL = Size(held_out=400, warm_up=400)
+QUICK = Size(held_out=60, warm_up=60)
 
 
 def main() -> None:
@@ -73,7 +72,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--groups", default="", help=f"some of: {', '.join(GROUPS)}")
     parser.add_argument("--members", default="", help="names, with commas; else all that need no language model")
-    parser.add_argument("--quick", action="store_true", help="60 held-out steps in place of 400, fitted once")
+    parser.add_argument("--quick", action="store_true", help="60 held-out steps in place of 400")
     parser.add_argument("--no-study", action="store_true", help="leave the one-shot forecast of French load out")
     options = parser.parse_args()
     console = Console(width=200)

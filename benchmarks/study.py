@@ -76,7 +76,7 @@ def one_shot(series: Series, entry: Entry, roster: Roster) -> Run:
         one_shot=True,
         stride=7 if panel else 1,
         warm_up=PANEL_WARM_UP if panel else 0,
-        refit_every=13 if panel else 0,
+        refit_every=None,
     )
     (run,) = backtest([series], roster.make(entry.name), plan, meter=ProcessMeter())
     return replace(run, forecaster=entry.label)

@@ -166,7 +166,7 @@ def evaluate(
         ),
     ] = None,
     refit: Annotated[
-        int | None, typer.Option(min=0, help="Learners are fitted anew after so many origins; 0: never.")
+        int | None, typer.Option(min=0, help="Learners are fitted anew after so many origins, 0: never; else when due.")
     ] = None,
     period: Annotated[
         float | None, typer.Option(min=1e-3, help="Seconds between steps; else the most common spacing.")

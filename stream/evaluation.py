@@ -28,8 +28,6 @@ __all__ = ["EvaluationError", "Outcome", "Question", "run_evaluation"]
 
 MOST_ORIGINS = 200
 """Origins per tag where no stride is given."""
-FITS = 4
-"""How often a learner is fitted anew during the held-out part where nothing is said."""
 PANEL_ORIGINS = 100
 """Origins over which a panel is warmed up where nothing is said: without any it would trust all its members alike."""
 CONTEXT = 1024
@@ -45,8 +43,8 @@ class Question:
     """What is asked of a history.
 
     `held_out` is a share of each tag's steps or the moment (aware) at which the held-out part begins. `horizon` 0 is 12 steps,
-    or in one shot all of the held-out part; `stride` 0 spreads at most 200 origins over it; `refit_every` None fits four
-    times; `warm_up` None warms up a panel alone.
+    or in one shot all of the held-out part; `stride` 0 spreads at most 200 origins over it; `refit_every` None fits
+    learners anew when they are due; `warm_up` None warms up a panel alone.
     """
 
     forecasters: tuple[str, ...]
@@ -82,15 +80,13 @@ class Question:
                 "Choose a shorter --horizon, or hold out more"
             )
         stride = self.stride or math.ceil((rest - horizon + 1) / MOST_ORIGINS)
-        origins = 1 if self.one_shot else (rest - horizon) // stride + 1
-        refit_every = self.refit_every if self.refit_every is not None else math.ceil(origins / FITS)
         return Plan(
             horizon=horizon,
             first=first,
             stride=stride,
             one_shot=self.one_shot,
             warm_up=self.warm_up or 0,
-            refit_every=refit_every if origins > 1 else 0,
+            refit_every=self.refit_every,
             context=0 if self.one_shot else CONTEXT,
         )
 
@@ -188,8 +184,7 @@ def _facts(asked: Sequence[tuple[Sequence[Series], Plan]], question: Question) -
             ),
             (
                 "learners",
-                "fitted to all that came before the first forecast"
-                + (f", and anew every {_many(plan.refit_every, 'origin')}" if plan.refit_every else ""),
+                f"fitted to all that came before the first forecast{_refits(plan)}",
             ),
             *_panel_facts(question, plan),
             ("log score cell", "a thousandth of the range of the history before the held-out part"),
@@ -203,6 +198,12 @@ def _panel_facts(question: Question, plan: Plan) -> list[tuple[str, str]]:
         return []
     origins = _many(len(own.warm_origins()), "origin")
     return [("panel", f"judged its members before the held-out part, from {origins} that are not scored")]
+
+
+def _refits(plan: Plan) -> str:
+    if plan.refit_every is None:
+        return ", and anew when they are due"
+    return f", and anew every {_many(plan.refit_every, 'origin')}" if plan.refit_every else ""
 
 
 def _many(count: int, word: str) -> str:

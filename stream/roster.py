@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detectors.forecasters.autoregression import Autoregression
+from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
+from detectors.forecasters.seasonal import SeasonalNaive
 from detectors.language.error import ModelError
 from stream.weights import cached_model
 
@@ -56,7 +59,7 @@ class Roster:
     @property
     def quick(self) -> tuple[str, ...]:
         """Those that need no extra and take seconds: who forecasts where nobody was named."""
-        return ("persistence",)
+        return ("persistence", "seasonal", "harmonic", "autoregression", "panel")
 
     def make(self, name: str) -> Forecaster:
         """A new forecaster; raises RosterError for an unknown name, a missing extra or a model that cannot be had."""
@@ -78,6 +81,9 @@ class Roster:
     def _makers(self) -> dict[str, Callable[[], Forecaster]]:
         return {
             "persistence": lambda: Persistence(seed=self.seed),
+            "seasonal": lambda: SeasonalNaive(seed=self.seed),
+            "harmonic": lambda: Harmonic(seed=self.seed),
+            "autoregression": lambda: Autoregression(seed=self.seed),
             "panel": lambda: self.panel([self.make(name) for name in self.members]),
             "language": self._language,
             "language-json": lambda: self._prompted("json"),

@@ -3,7 +3,7 @@
 Rolling origins: at each origin the forecaster is given the values up to it, forecasts the next `horizon` steps, and then
 learns the values up to the next origin. It is handed windows that end at the origin, so that nothing of what comes after can
 reach it. One shot is the case of one origin. A forecaster that learns is fitted to what came before its first forecast, and
-fitted anew every `refit_every` origins.
+anew when it says that it is due, as it would be live, or every so many origins.
 
 Origins before the held-out part warm a forecaster up (a panel learns there whom to trust); they are not scored.
 """
@@ -65,7 +65,7 @@ class Plan:
     """Where the origins are: the steps `first - 1`, `first - 1 + stride`, ... that leave room for a whole horizon.
 
     `first` is the first held-out step, `warm_up` how many steps before it forecasting begins; `context` bounds the windows
-    of all calls but the first (0: whole history each time). `refit_every` counts origins; 0 fits once.
+    of all calls but the first (0: whole history each time). `refit_every` counts origins; 0 fits once, None when due.
     """
 
     horizon: int
@@ -73,7 +73,7 @@ class Plan:
     stride: int = 1
     one_shot: bool = False
     warm_up: int = 0
-    refit_every: int = 0
+    refit_every: int | None = 0
     context: int = 0
 
     def origins(self, length: int) -> tuple[int, ...]:
@@ -85,6 +85,12 @@ class Plan:
                 f"found {self.horizon} steps in a series of {length}"
             )
         return (self.first - 1,) if self.one_shot else tuple(range(self.first - 1, last + 1, self.stride))
+
+    def refits(self, nth: int) -> bool | None:
+        """Whether learners are fitted anew at an origin, counted from 0; None for those tags that are due."""
+        if nth == 0:
+            return True
+        return None if self.refit_every is None else bool(self.refit_every and nth % self.refit_every == 0)
 
     def warm_origins(self) -> tuple[int, ...]:
         """The origins before them, at the same stride; none leaves fewer than two values."""
@@ -164,8 +170,7 @@ def backtest(
         windows = [series.window(origin, context=context) for series in group]
         if isinstance(forecaster, Learner):
             lessons = [] if taught is None else _lessons(group, taught, origin, most=plan.horizon)
-            refit = nth == 0 or bool(plan.refit_every and nth % plan.refit_every == 0)
-            _, cost = meter.measure(partial(_learn, forecaster, lessons or [windows], refit=refit))
+            _, cost = meter.measure(partial(_learn, forecaster, lessons or [windows], refit=plan.refits(nth)))
             fit_seconds += cost.seconds
             taught = origin
         asked = [_within(window, plan.context) for window in windows]
@@ -200,12 +205,13 @@ def _lessons(group: Sequence[Series], taught: int, origin: int, *, most: int) ->
     return [[series.window(end, context=length) for series in group] for end in ends]
 
 
-def _learn(forecaster: Learner, lessons: Sequence[Sequence[Window]], *, refit: bool) -> None:
+def _learn(forecaster: Learner, lessons: Sequence[Sequence[Window]], *, refit: bool | None) -> None:
+    """`refit` as `Plan.refits` has it."""
     for windows in lessons:
         forecaster.learn(windows)
-    if refit:
-        for window in lessons[-1]:
-            forecaster.refit(window.tag)
+    tags = forecaster.due if refit is None else tuple(window.tag for window in lessons[-1]) if refit else ()
+    for tag in tags:
+        forecaster.refit(tag)
 
 
 def _within(window: Window, context: int) -> Window:

@@ -46,7 +46,11 @@ class Pupil:
     def refit(self, tag: str) -> None:
         self.fits.append((tag, len(self.taught[tag])))
 
-    due = ()
+    @property
+    def due(self) -> tuple[str, ...]:
+        """Wants to be fitted once eight values are new."""
+        fitted = dict(self.fits)
+        return tuple(tag for tag, known in self.taught.items() if len(known) - fitted.get(tag, 0) >= 8)
 
     def save(self) -> bytes:
         return b""
@@ -116,6 +120,12 @@ def test_a_learner_is_taught_every_value_once_and_fitted_when_it_is_time() -> No
     assert pupil.taught["cooler/outlet"] == list(range(29))
     assert [count for _, count in pupil.fits] == [14, 20, 26]
     assert set(pupil.asked) == {2}
+
+
+def test_a_learner_is_fitted_when_it_is_due_as_it_would_be_live() -> None:
+    pupil = Pupil()
+    backtest([series(range(40))], pupil, Plan(horizon=1, first=20, stride=3, refit_every=None), meter=FreeMeter())
+    assert [count for _, count in pupil.fits] == [20, 29, 38]
 
 
 def test_no_lesson_has_more_new_steps_than_a_horizon() -> None:

@@ -41,7 +41,8 @@ def days(count: int, value: Callable[[int], float] = lambda i: 100 + 10 * math.s
 
 
 def run(*words: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["evaluate", *map(str, words)], env={"COLUMNS": "200"})
+    who = () if "--forecaster" in words else ("--forecaster", "persistence")
+    result = CliRunner().invoke(app, ["evaluate", *map(str, (*words, *who))], env={"COLUMNS": "200"})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, " ".join(result.output.split())
 
