@@ -65,6 +65,9 @@ class Schedule:
         self._speed = speed
         self._hurried = hurried
         self._windows: dict[str, Window] = {}
+        self._place: dict[str, int] = {}
+        self._period_s: dict[str, float] = {}
+        self._shortest_s = math.inf
         self._unread: set[str] = set()
         self._due: set[str] = set()
         self._served: dict[str, int] = {}
@@ -85,6 +88,8 @@ class Schedule:
 
     def offer(self, windows: Iterable[Window]) -> None:
         """Takes windows in which a step has closed; each takes the place of the last one of its tag."""
+        windows = list(windows)
+        self._find_places([window for window in windows if window.tag not in self._place])
         for window in windows:
             tag = window.tag
             before = self._windows.get(tag)
@@ -110,10 +115,10 @@ class Schedule:
             self._unread.clear()
             return Turn(windows, windows, ())
         supply = self._share(now)
-        read = [w for w in self._ordered(self._unread) if w.tag in self._warm & self._kept]
+        read = self._ordered(self._unread & self._warm & self._kept)
         begun = self._begin()
         follows = self._warm | {window.tag for window in begun}
-        without = [w for w in self._ordered(self._due - self._covered) if w.tag not in follows & self._kept]
+        without = self._ordered(self._due - self._covered - (follows & self._kept))
         chosen = self._choose(follows & self._kept, supply)
         self._covered |= {window.tag for window in without}
         self._unread -= {window.tag for window in (*read, *begun)}
@@ -178,10 +183,10 @@ class Schedule:
         """Decides who is read, and adds what is left of the time since the last turn to the credit of forecasts."""
         used = 0.0
         kept = set()
-        for window in self._ordered(self._windows.keys() - self._refused):
-            cost = self._score_s / self._period_s(window)
-            if used + cost <= (SHARE if window.tag in self._warm else ADMITTED):
-                kept.add(window.tag)
+        for tag in self._place:
+            cost = self._score_s / self._period_s[tag]
+            if used + cost <= (SHARE if tag in self._warm else ADMITTED) and tag not in self._refused:
+                kept.add(tag)
                 used += cost
         self._kept = kept
         supply = max(SHARE - used, 0.0)
@@ -194,19 +199,17 @@ class Schedule:
 
     def _begin(self) -> list[Window]:
         """Tags to be read for the first time: as many as take half of the shortest period, one at least."""
-        cold = [w for w in self._ordered(self._unread) if w.tag in self._kept - self._warm]
+        cold = self._ordered((self._unread & self._kept) - self._warm)
         if not cold or not self._begin_s:
             return cold[:FIRST]
-        shortest = min(self._period_s(window) for window in self._windows.values())
-        return cold[: max(int(shortest / 2 / self._begin_s), 1)]
+        return cold[: max(int(self._shortest_s / 2 / self._begin_s), 1)]
 
     def _choose(self, follows: set[str], supply: float) -> list[Window]:
         """Tags to be forecast now: those whose last turn is longest ago, as far as the credit goes."""
-        due = [w for w in self._ordered(self._due) if w.tag in follows]
+        due = self._ordered(self._due & follows)
         due.sort(key=lambda w: self._served.get(w.tag, 0))
         if not due:
             return []
-        shortest = min(self._period_s(window) for window in self._windows.values())
         if not self._forecast_s:
             count = 1
         elif self._every() <= 1:
@@ -214,7 +217,7 @@ class Schedule:
         else:
             # Several tags at once cost less than one after the other, so credit is saved up for as many as make a turn;
             # but a turn is no longer than a step, or than nobody minds, so that reading stays on time.
-            longest = max(shortest * supply, TURN_S)
+            longest = max(self._shortest_s * supply, TURN_S)
             together = min(max(int(longest / self._forecast_s), 1), len(due))
             count = together if self._credit_s >= together * self._forecast_s - 1e-9 else 0
         chosen = due[:count]
@@ -225,17 +228,22 @@ class Schedule:
 
     def _every(self) -> float:
         """Steps from one forecast of a tag to its next one that there is time for; at least 1."""
-        kept = [w for tag, w in self._windows.items() if tag in self._kept]
-        read = sum(self._score_s / self._period_s(window) for window in kept)
-        wished = sum(self._forecast_s / self._period_s(window) for window in kept)
+        often = sum(1 / self._period_s[tag] for tag in self._kept)
+        read, wished = self._score_s * often, self._forecast_s * often
         return max(wished / max(SHARE - read, 0.01), 1.0)
 
     def _ordered(self, tags: Iterable[str]) -> list[Window]:
-        last = len(self._rank)
-        return [self._windows[tag] for tag in sorted(tags, key=lambda tag: (self._rank.get(tag, last), tag))]
+        return [self._windows[tag] for tag in sorted(tags, key=self._place.__getitem__)]
 
-    def _period_s(self, window: Window) -> float:
-        return window.period_s / self._speed
+    def _find_places(self, new: Sequence[Window]) -> None:
+        """Tags that are new here: all places follow from the ranks, and from the names where there are none."""
+        if not new:
+            return
+        last = len(self._rank)
+        tags = sorted((*self._place, *(w.tag for w in new)), key=lambda tag: (self._rank.get(tag, last), tag))
+        self._place = {tag: place for place, tag in enumerate(tags)}
+        self._period_s |= {window.tag: window.period_s / self._speed for window in new}
+        self._shortest_s = min(self._period_s.values())
 
 
 def _step(window: Window) -> int:

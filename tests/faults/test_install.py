@@ -159,7 +159,7 @@ def test_the_way_of_the_manual_leads_to_an_alarm(installed: Nest, require: Calla
     def states() -> str:
         return run("influx -database givre -execute 'SELECT state FROM alarm' -format csv").stdout
 
-    installed.wait(lambda: ",unacknowledged" in states(), 20, "the alarm stands in the database")
+    installed.wait(lambda: ",unacknowledged" in states(), 60, "the alarm stands in the database")
     told = run("mosquitto_sub -u operator -P rotarepo -t givre/plant1/exchanger/trial/alarm/tolerance -C 1 -W 5").stdout
     assert json.loads(told)["state"] == "unacknowledged"
     listed = run(f"runuser -u givre -- env {givre} alarms list /etc/givre/givre.yaml")
