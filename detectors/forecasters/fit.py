@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detectors.forecasters.error_library import RECENT, ErrorLibrary
-from detectors.forecasters.season import bridged
+from detectors.forecasters.season import DAY_S, bridged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HALF_LIFE", "LARGEST", "SHIFT", "WIDEST", "Fit", "Past", "units"]
 
-HALF_LIFE = 50.0
-"""Steps after which half of an error is forgotten that widened a band."""
+HALF_LIFE = (50.0, 200.0)
+"""Steps after which half of an error is forgotten that widened a band, fewest and most: a day, as nights are quieter."""
 WIDEST = 8.0
 """No band is widened or narrowed by more than this factor; a single error counts for at most as many usual ones."""
 SHIFT = 1.5
 """A shift is a median of errors so many times as large as the largest in the errors that the bands came from."""
 LARGEST = 1e6
-
-_KEPT = 0.5 ** (1.0 / HALF_LIFE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,14 +87,15 @@ class Fit:
         ends_s = end_s - period_s * np.arange(count - 1, -1, -1, dtype=np.float64)
         return Past(values=rows, ends_s=ends_s, period_s=period_s)
 
-    def judge(self, errors: Array) -> None:
+    def judge(self, errors: Array, period_s: float) -> None:
         """Takes lead-1 errors, oldest first, for the width of the bands and the level."""
+        kept = 0.5 ** (1.0 / min(max(DAY_S / period_s, HALF_LIFE[0]), HALF_LIFE[1]))
         usual = max(self.library.usual, 1e-12)
         for error in errors[np.isfinite(errors)].tolist():
             level = sorted(self.lately)[RECENT // 2] if self.shifted else 0.0
             self.lately.append(error)
             ratio = min(abs(error - level) / usual, WIDEST)
-            self.width = min(max(_KEPT * self.width + (1.0 - _KEPT) * ratio, 1.0 / WIDEST), WIDEST)
+            self.width = min(max(kept * self.width + (1.0 - kept) * ratio, 1.0 / WIDEST), WIDEST)
 
     def saved(self) -> tuple[dict[str, object], dict[str, Array]]:
         """For `restored`: what JSON can hold, and arrays by name."""

@@ -5,10 +5,10 @@ own spread and without holes. Here is the rest: memory, bands, futures, what hap
 
 Bands come from the errors that the model made on the last part of the history, to which it was not fitted
 (`detectors.forecasters.error_library`); at each step they widen and narrow as the lead-1 errors have lately been (half of it
-forgotten after `HALF_LIFE` steps). Where the median of the last `RECENT` lead-1 errors is larger than it ever was on that part,
-the level has shifted: forecasts are moved by the median of what each lead has lately been wrong by, until the next fit. So a
-forecast has followed a shift after `RECENT` steps at lead 1 and `RECENT` + h at lead h, and its
-bands are back within 5 half-lives.
+forgotten after a day, within the limits of `HALF_LIFE`). Where the median of the last `RECENT` lead-1 errors is larger than it
+ever was on that part, the level has shifted: forecasts are moved by the median of what each lead has lately been wrong by,
+until the next fit. So a forecast has followed a shift after `RECENT` steps at lead 1 and `RECENT` + h at lead h. Its bands,
+which a shift widens to at most 2.5 times their width, are back within 5 half-lives.
 """
 
 from __future__ import annotations
@@ -300,4 +300,4 @@ class FittedForecaster(ABC):
         with np.errstate(over="ignore", invalid="ignore"):
             past = fit.past(history.values[:-1], end_s=end_s, period_s=history.period_s, count=count)
             said = self._predict(fit.numbers, past, 1)[:, 0]
-            fit.judge(fit.scaled(history.values[-count:]) - said)
+            fit.judge(fit.scaled(history.values[-count:]) - said, history.period_s)

@@ -100,7 +100,7 @@ def _robust(regressors: Array, values: Array, shrink: Array) -> Array:
         weighted = regressors.T * weight
         gram = weighted @ regressors
         gram[np.diag_indices_from(gram)] += shrink + 1e-9 * len(values)
-        found = np.linalg.solve(gram, weighted @ values)
+        found[:] = np.linalg.solve(gram, weighted @ values)
         off = np.abs(values - regressors @ found)
         spread = 1.4826 * float(np.median(off))
         weight = np.minimum(1.0, HUBER * spread / np.maximum(off, 1e-12)) if spread > 1e-9 else weight

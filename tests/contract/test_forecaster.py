@@ -20,6 +20,7 @@ from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
 from detectors.forecasters.seasonal import SeasonalNaive
+from detectors.forecasters.smoothing import Smoothing
 from detectors.records import LEVELS, Window
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 
 END = datetime(2026, 11, 23, 5, 13, 20, tzinfo=UTC)
 CONTEXT, HORIZON = 32, 6
-FORECASTERS = ["persistence", "language", "language_groups", "panel", "seasonal", "harmonic", "autoregression"]
-LEARNERS = ["panel", "seasonal", "harmonic", "autoregression"]
-MEMBERS = {"seasonal": SeasonalNaive, "harmonic": Harmonic, "autoregression": Autoregression}
+MEMBERS = {
+    "seasonal": SeasonalNaive,
+    "harmonic": Harmonic,
+    "autoregression": Autoregression,
+    "smoothing": Smoothing,
+}
+FORECASTERS = ["persistence", "language", "language_groups", "panel", *MEMBERS]
+LEARNERS = ["panel", *MEMBERS]
 
 WINDOWS = {
     "noise": list(np.random.default_rng(1).normal(5, 0.1, CONTEXT)),
