@@ -14,6 +14,7 @@ from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
 from detectors.forecasters.seasonal import SeasonalNaive
+from detectors.forecasters.smoothing import Smoothing
 from detectors.language.error import ModelError
 from stream.weights import cached_model
 
@@ -59,7 +60,7 @@ class Roster:
     @property
     def quick(self) -> tuple[str, ...]:
         """Those that need no extra and take seconds: who forecasts where nobody was named."""
-        return ("persistence", "seasonal", "harmonic", "autoregression", "panel")
+        return ("persistence", "seasonal", "smoothing", "harmonic", "autoregression", "panel")
 
     def make(self, name: str) -> Forecaster:
         """A new forecaster; raises RosterError for an unknown name, a missing extra or a model that cannot be had."""
@@ -82,6 +83,7 @@ class Roster:
         return {
             "persistence": lambda: Persistence(seed=self.seed),
             "seasonal": lambda: SeasonalNaive(seed=self.seed),
+            "smoothing": lambda: Smoothing(seed=self.seed),
             "harmonic": lambda: Harmonic(seed=self.seed),
             "autoregression": lambda: Autoregression(seed=self.seed),
             "panel": lambda: self.panel([self.make(name) for name in self.members]),
