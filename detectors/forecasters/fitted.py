@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["FEWEST", "TAIL", "FittedForecaster"]
+__all__ = ["FEWEST", "TAIL", "FittedForecaster", "held_back"]
 
 FEWEST = 24
 """Values that must be known before a model is fitted."""
@@ -46,6 +46,11 @@ TAIL = 512
 """The errors are taken from so many of the last steps, but at most a quarter of the history."""
 
 _VERSION = 1
+
+
+def held_back(length: int) -> int:
+    """How many of the last steps of a history the errors are taken from."""
+    return min(TAIL, length // 4)
 
 
 class FittedForecaster(ABC):
@@ -59,6 +64,8 @@ class FittedForecaster(ABC):
     """Steps that the model predicts at once; further ones follow from these."""
     patience: ClassVar[int] = 64
     """A fit is worth its while after so many steps, or a quarter more of them than the last one was fitted to (at most 2048)."""
+    once: ClassVar[bool] = False
+    """Whether the fit to the whole history serves for the errors too: it has few constants, or keeps the last part out."""
 
     def __init__(self, *, limit: int, samples: int = 32, seed: int = 0) -> None:
         self._memory = Memory(limit=limit)
@@ -178,12 +185,13 @@ class FittedForecaster(ABC):
         middle, spread = units(known[-max(len(known) // 2, FEWEST) :])
         scaled = np.clip(values / spread - middle / spread, -LARGEST, LARGEST)
         end_s = history.end_at.timestamp()
-        held_back = min(TAIL, len(scaled) // 4)
-        tried = self._fit(bridged(scaled[:-held_back]), end_s - held_back * history.period_s, history.period_s)
-        numbers = None if tried is None else self._fit(bridged(scaled), end_s, history.period_s)
+        kept = held_back(len(scaled))
+        numbers = tried = self._fit(bridged(scaled), end_s, history.period_s)
+        if not self.once and numbers is not None:
+            tried = self._fit(bridged(scaled[:-kept]), end_s - kept * history.period_s, history.period_s)
         if tried is None or numbers is None:
             return None
-        errors = self._errors(tried, scaled, history, held_back)
+        errors = self._errors(tried, scaled, history, kept)
         generator = np.random.default_rng([self._seed, zlib.crc32(history.tag.encode())])
         library = collect(errors, keep=self._samples, generator=generator)
         if library is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from detectors.forecasters.arima import Arima
 from detectors.forecasters.autoregression import Autoregression
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.harmonic import Harmonic
@@ -36,6 +37,7 @@ MEMBERS = {
     "harmonic": Harmonic,
     "autoregression": Autoregression,
     "smoothing": Smoothing,
+    "arima": Arima,
 }
 FORECASTERS = ["persistence", "language", "language_groups", "panel", *MEMBERS]
 LEARNERS = ["panel", *MEMBERS]
