@@ -28,7 +28,6 @@ from rich.table import Table
 from benchmarks.machine import machine
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.panel import Panel
-from detectors.forecasters.persistence import Persistence
 from detectors.records import LEVELS, Forecast, Window
 from stream.roster import Roster, RosterError
 
@@ -56,6 +55,27 @@ class Ready:
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         assert horizon
         return self._said[windows[0].end_at]
+
+
+class Flat:
+    """Expects the last value, give or take a width."""
+
+    def __init__(self, name: str, width: float) -> None:
+        self.name = name
+        self._offsets = [width * offset for offset in (-1.6, -1.3, -0.7, 0.0, 0.7, 1.3, 1.6)]
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        return [
+            Forecast(
+                tag=w.tag,
+                forecaster=self.name,
+                made_at=w.end_at,
+                period_s=w.period_s,
+                quantiles=(tuple(w.values[-1] + offset for offset in self._offsets),) * horizon,
+                paths=tuple((w.values[-1] + offset,) * horizon for offset in self._offsets),
+            )
+            for w in windows
+        ]
 
 
 class Stopwatch:
@@ -230,10 +250,10 @@ def _timed(panel: Panel, windows: dict[int, list[Window]], horizon: int, members
 
 
 def _soak(steps: int) -> dict[str, float]:
-    """Steps of one tag with two cheap members: memory of the process in MiB, and bytes that are saved."""
+    """Steps of one tag with two members that cost nothing: memory of the process in MiB, and bytes that are saved."""
     rng = np.random.default_rng(2)
     values = (5 + np.sin(np.arange(steps + CONTEXT) / 50) + 0.1 * rng.normal(size=steps + CONTEXT)).tolist()
-    panel = Panel([Persistence(samples=16), _Second(samples=16, seed=1)], paths=16)
+    panel = Panel([Flat("narrow", 0.1), Flat("wide", 1.0)])
     figures: dict[str, float] = {"steps": steps}
     for end in range(steps):
         at = START + timedelta(seconds=end * PERIOD_S)
@@ -250,10 +270,6 @@ def _soak(steps: int) -> dict[str, float]:
 def _resident_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-class _Second(Persistence):
-    name = "second"
 
 
 if __name__ == "__main__":

@@ -127,9 +127,6 @@ def mix(quantiles: Array, weights: Array) -> Array:
         return alone
     q = np.moveaxis(quantiles.reshape(members, -1, len(LEVELS)), 0, 1)
     w = np.moveaxis(np.broadcast_to(weights, quantiles.shape[:-1]).reshape(members, -1), 0, 1)
-    # Members without weight are laid over the heaviest one, so that their knots mark nothing.
-    heaviest = np.take_along_axis(q, np.argmax(w, axis=1)[:, None, None], axis=1)
-    q = np.where(w[..., None] > 0, q, heaviest)
     return _invert(q, w).reshape(*shape, len(LEVELS))
 
 

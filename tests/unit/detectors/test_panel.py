@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -135,6 +136,16 @@ def test_each_lead_has_weights_of_its_own() -> None:
     weights = panel.weights("x/a")
     assert weights["opposite"][0] > 0.95
     assert weights["same"][1] > 0.95
+
+
+def test_where_forecasts_overlap_each_counts_for_less() -> None:
+    panel = Panel([Fixed("a", width=0.5), Fixed("b", width=50.0)], share=1e-9)
+    values = np.random.default_rng(20).normal(size=15) * 0.1
+    run(panel, values, last=11, horizon=4)
+    panel.learn([window(values, 14)])
+    odds = [a / b for a, b in zip(*panel.weights("x/a").values(), strict=True)]
+    # Four values as likely as each other, one for each lead.
+    assert np.log(odds) == pytest.approx(np.log(odds[0]) / np.arange(1, 5), rel=0.1)
 
 
 @settings(max_examples=25)
@@ -320,6 +331,20 @@ def test_paths_have_the_published_quantiles_and_the_members_course() -> None:
     assert paths.shape == (200, 4)
     np.testing.assert_allclose(np.quantile(paths, LEVELS, axis=0).T, quantiles(made), atol=0.1)
     assert (np.ptp(paths, axis=1) < 1e-9).all(), "the members' futures hold their level, so do these"
+
+
+def test_paths_cross_as_those_of_the_members_do() -> None:
+    class Crossing(Fixed):
+        def one(self, w, horizon):
+            offsets = np.linspace(-2, 2, 20)
+            paths = tuple((float(x), float(-x), float(x)) for x in offsets)
+            return replace(super().one(w, horizon), paths=paths)
+
+    panel = Panel([Crossing("crossing")], paths=50)
+    [made] = run(panel, np.zeros(12), last=11)
+    first, second, third = np.array(made.paths).T
+    assert np.corrcoef(first, second)[0, 1] < -0.95
+    assert np.corrcoef(first, third)[0, 1] > 0.95
 
 
 def test_members_without_paths_take_no_part_in_them() -> None:
