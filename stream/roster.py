@@ -7,6 +7,7 @@ when it is made: most need an extra, and a command that asks for persistence alo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from detectors.forecasters.autoregression import Autoregression
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from detectors.language.prompt import Style
 
 __all__ = ["Roster", "RosterError"]
+
+_NEEDS = {"arima": ("statsforecast", "panel")}
+"""Package and extra of those that need one; all others that do need the extra `model`."""
 
 
 class RosterError(Exception):
@@ -54,8 +58,9 @@ class Roster:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Those that a panel is made of here: all but the language model, which would take too long at every origin."""
-        return tuple(name for name in self.names if name != "panel" and not name.startswith("language"))
+        """Those that a panel is made of here: all that are installed but the language model, too slow for every origin."""
+        left_out = {"panel", *(name for name, (package, _) in _NEEDS.items() if find_spec(package) is None)}
+        return tuple(name for name in self.names if name not in left_out and not name.startswith("language"))
 
     @property
     def quick(self) -> tuple[str, ...]:
@@ -72,7 +77,7 @@ class Roster:
         except ImportError as error:
             raise RosterError(
                 f"forecaster {name}: expected the package {error.name}, found none installed. "
-                f"Install it with the extras: pip install 'givre[model]'"
+                f"Install it with the extra: pip install 'givre[{_NEEDS.get(name, ('', 'model'))[1]}]'"
             ) from None
 
     def panel(self, members: Sequence[Forecaster]) -> Forecaster:
@@ -86,11 +91,17 @@ class Roster:
             "smoothing": lambda: Smoothing(seed=self.seed),
             "harmonic": lambda: Harmonic(seed=self.seed),
             "autoregression": lambda: Autoregression(seed=self.seed),
+            "arima": self._arima,
             "panel": lambda: self.panel([self.make(name) for name in self.members]),
             "language": self._language,
             "language-json": lambda: self._prompted("json"),
             "language-role": lambda: self._prompted("role"),
         }
+
+    def _arima(self) -> Forecaster:
+        from detectors.forecasters.arima import Arima
+
+        return Arima(seed=self.seed)
 
     def _language(self) -> Forecaster:
         model = self._model()

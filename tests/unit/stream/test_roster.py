@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +13,19 @@ from detectors.evaluation.backtest import Plan, Series, backtest
 from stream.meter import ProcessMeter
 from stream.roster import Roster, RosterError
 
+if TYPE_CHECKING:
+    from detectors.forecasters.forecaster import Forecaster
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PAST, FUTURE = 120, 24
+
+
+def quick(name: str) -> Forecaster:
+    """A forecaster by name, the panel without those members that take seconds to fit."""
+    roster = Roster()
+    if name != "panel":
+        return roster.make(name)
+    return roster.panel([roster.make(other) for other in roster.quick if other != "panel"])
 
 
 def test_every_member_has_the_name_it_is_called_by_or_none_other_than_its_own() -> None:
@@ -22,12 +35,20 @@ def test_every_member_has_the_name_it_is_called_by_or_none_other_than_its_own() 
     assert set(roster.quick) <= set(roster.names)
 
 
+def test_what_is_not_installed_is_no_member_and_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
+    with pytest.raises(RosterError, match=r"expected the package statsforecast, found none .* 'givre\[panel\]'"):
+        Roster().make("arima")
+    monkeypatch.setattr("stream.roster.find_spec", lambda _name: None)
+    assert "arima" not in Roster().members
+
+
 def test_a_name_that_nobody_has_is_answered_with_all_that_there_are() -> None:
     with pytest.raises(RosterError, match=r"expected one of persistence, .*, found 'oracle'"):
         Roster().make("oracle")
 
 
-@pytest.mark.parametrize("name", [*Roster().members, "panel"])
+@pytest.mark.parametrize("name", Roster().quick)
 def test_another_future_changes_no_forecast_made_before_it(name: str) -> None:
     random = np.random.default_rng(3)
     steps = np.arange(PAST + FUTURE)
@@ -37,7 +58,7 @@ def test_another_future_changes_no_forecast_made_before_it(name: str) -> None:
     first, second = (
         backtest(
             [Series(tag="plant/outlet", period_s=3600.0, start_at=START, values=one)],
-            Roster().make(name),
+            quick(name),
             plan,
             meter=ProcessMeter(),
         )[0].quantiles
