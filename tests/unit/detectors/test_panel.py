@@ -148,6 +148,13 @@ def test_where_forecasts_overlap_each_counts_for_less() -> None:
     assert np.log(odds) == pytest.approx(np.log(odds[0]) / np.arange(1, 5), rel=0.1)
 
 
+def test_the_share_that_is_spread_is_less_where_forecasts_overlap() -> None:
+    panel = Panel([Fixed("right"), Fixed("wrong", shift=1e6)], share=0.02)
+    run(panel, np.random.default_rng(21).normal(size=120), horizon=4)
+    held = np.array(panel.weights("x/a")["wrong"])
+    assert held == pytest.approx(0.02 / 2 / np.arange(1, 5), rel=0.3)
+
+
 @settings(max_examples=25)
 @given(
     hnp.arrays(np.float64, st.integers(5, 25), elements=st.floats(-100, 100)),
