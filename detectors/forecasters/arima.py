@@ -1,10 +1,10 @@
 """What comes next if the tag is an ARIMA process? The orders that information criteria choose, with a season and without.
 
-Orders and constants are found by statsforecast's AutoARIMA (Hyndman & Khandakar 2008) over the latest part of the history, the
-slow part, and only in a fit. With the constants given, a forecast is a linear map of the last values: the errors of the process
-are worked out over the context from nought (conditional least squares), then the recursion runs ahead. As with smoothing, the
-map is found once, from unit impulses, so that a step costs one product. At each lead the model is taken, the one with a season
-or the one without, that was off less over the history.
+Orders and constants are found by statsforecast's AutoARIMA (Hyndman & Khandakar 2008) over the latest part of the
+history, the slow part, and only in a fit. With the constants given, a forecast is a linear map of the last values: the
+errors of the process are worked out over the context from nought (conditional least squares), then the recursion runs
+ahead. As with smoothing, the map is found once, from unit impulses, so that a step costs one product. At each lead the
+model is taken, the one with a season or the one without, that was off less over the history.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What was fitted to one tag, in which units, and what have its errors been since?
 
-A model works in units of the tag's own spread around its middle, on values without holes. Values further out than `LARGEST` such
-units are taken for that far.
+A model works in units of the tag's own spread around its middle, on values without holes. Values further out than
+`LARGEST` such units are taken for that far.
 """
 
 from __future__ import annotations

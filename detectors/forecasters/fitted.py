@@ -1,14 +1,15 @@
 """What do all forecasters share that are fitted to the memory of a tag? All but the model itself.
 
-A model says in `_fit` what it finds in a history and in `_predict` what it expects behind some values, both in units of the tag's
-own spread and without holes. Here is the rest: memory, bands, futures, what happens before the first fit and after a shift.
+A model says in `_fit` what it finds in a history and in `_predict` what it expects behind some values, both in units of
+the tag's own spread and without holes. Here is the rest: memory, bands, futures, what happens before the first fit and
+after a shift.
 
 Bands come from the errors that the model made on the last part of the history, to which it was not fitted
-(`detectors.forecasters.error_library`); at each step they widen and narrow as the lead-1 errors have lately been (half of it
-forgotten after a day, within the limits of `HALF_LIFE`). Where the median of the last `RECENT` lead-1 errors is larger than it
-ever was on that part, the level has shifted: forecasts are moved by the median of what each lead has lately been wrong by,
-until the next fit. So a forecast has followed a shift after `RECENT` steps at lead 1 and `RECENT` + h at lead h. Its bands,
-which a shift widens to at most 2.5 times their width, are back within 5 half-lives.
+(`detectors.forecasters.error_library`); at each step they widen and narrow as the lead-1 errors have lately been (half
+of it forgotten after a day, within the limits of `HALF_LIFE`). Where the median of the last `RECENT` lead-1 errors is
+larger than it ever was on that part, the level has shifted: forecasts are moved by the median of what each lead has
+lately been wrong by, until the next fit. So a forecast has followed a shift after `RECENT` steps at lead 1 and `RECENT`
++ h at lead h. Its bands, which a shift widens to at most 2.5 times their width, are back within 5 half-lives.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import zlib
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["FEWEST", "TAIL", "FittedForecaster", "held_back"]
+__all__ = ["FEWEST", "TAIL", "Asked", "FittedForecaster", "held_back"]
 
 FEWEST = 24
 """Values that must be known before a model is fitted."""
@@ -46,6 +47,18 @@ TAIL = 512
 """The errors are taken from so many of the last steps, but at most a quarter of the history."""
 
 _VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Asked:
+    """One forecast that is asked for: all values `known` up to `end_s`; `learnt` where they are those of the memory."""
+
+    tag: str
+    fit: Fit
+    known: Array
+    end_s: float
+    period_s: float
+    learnt: bool
 
 
 def held_back(length: int) -> int:
@@ -74,6 +87,7 @@ class FittedForecaster(ABC):
         self._fits: dict[str, Fit] = {}
         self._tried: dict[str, int] = {}
         self._steps: dict[str, int] = {}
+        self._said: dict[str, tuple[float, float, float]] = {}
         self._before = Persistence(samples=samples, seed=seed)
 
     @property
@@ -86,6 +100,7 @@ class FittedForecaster(ABC):
         for added in self._memory.learn(windows):
             if added.restarted:
                 self._fits.pop(added.tag, None)
+                self._said.pop(added.tag, None)
                 self._tried.pop(added.tag, None)
                 self._steps[added.tag] = 0
             self._steps[added.tag] += len(added.values)
@@ -95,21 +110,24 @@ class FittedForecaster(ABC):
 
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         """A forecast per window that holds any value."""
-        rows: list[tuple[int, Fit, Array]] = []
+        asked: list[Asked] = []
+        places: list[int] = []
         out: list[Forecast | None] = [None] * len(windows)
         with np.errstate(over="ignore", invalid="ignore"):
             for i, window in enumerate(windows):
                 if not any(map(math.isfinite, reversed(window.values))):
                     continue
-                fit = self._fits.get(window.tag)
-                known = None if fit is None else self._known(window)
-                if fit is None or known is None:
+                one = self._asked(window)
+                if one is None:
                     out[i] = self._persist(window, horizon)
                 else:
-                    rows.append((i, fit, known))
-            points = self._points(rows, windows, horizon)
-            for (i, fit, _), point in zip(rows, points, strict=True):
-                out[i] = self._finished(windows[i], fit, point, horizon)
+                    asked.append(one)
+                    places.append(i)
+            for i, one, (point, scale) in zip(places, asked, self._expect(asked, horizon), strict=True):
+                if one.learnt:
+                    self._said[one.tag] = (one.end_s, float(point[0]), float(scale[0]))
+                shift = self._offset(one, horizon) if one.fit.shifted else 0.0
+                out[i] = self._finished(windows[i], one.fit, point + shift, scale, horizon)
         return [made for made in out if made is not None]
 
     def refit(self, tag: str) -> None:
@@ -122,6 +140,7 @@ class FittedForecaster(ABC):
             found = self._fitted(history)
         if found is not None:
             self._fits[tag] = found
+            self._said.pop(tag, None)
 
     def save(self) -> bytes:
         """The memory, and what was fitted and learnt of each tag."""
@@ -149,7 +168,7 @@ class FittedForecaster(ABC):
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self._mark}: expected what save() wrote, found a damaged one ({error!r})") from error
         self._memory.restore(memory)
-        self._fits, self._steps, self._tried = fits, steps, tried
+        self._fits, self._steps, self._tried, self._said = fits, steps, tried, {}
 
     @abstractmethod
     def _fit(self, values: Array, end_s: float, period_s: float) -> Mapping[str, Array] | None:
@@ -161,6 +180,23 @@ class FittedForecaster(ABC):
     @abstractmethod
     def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
         """The expected values (n, horizon); `horizon` is at most `leads`."""
+
+    def _predict_scaled(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> tuple[Array, Array]:
+        """The expected values, and how far off each one may be in proportion to the others; both (n, horizon)."""
+        found = self._predict(numbers, past, horizon)
+        return found, np.ones(found.shape)
+
+    def _expect(self, asked: Sequence[Asked], horizon: int) -> list[tuple[Array, Array]]:
+        """What `_predict_scaled` says at the end of each, (horizon,) each; a model may be quicker at many at once."""
+        out = []
+        for one in asked:
+            points, scales = self._far(one.fit.numbers, self._past(one, 1), horizon)
+            out.append((points[0], scales[0]))
+        return out
+
+    def _past(self, one: Asked, count: int) -> Past:
+        """What was known at each of the last `count` steps."""
+        return one.fit.past(one.known, end_s=one.end_s, period_s=one.period_s, count=count)
 
     @property
     def _mark(self) -> str:
@@ -218,58 +254,56 @@ class FittedForecaster(ABC):
         past = Past(values=views[origins + missing - context + 1], ends_s=ends_s, period_s=period_s)
         measured = np.concatenate((scaled, np.full(self.leads, np.nan)))
         steps = origins[:, None] + 1 + np.arange(self.leads)
-        errors: Array = measured[steps] - self._predict(numbers, past, self.leads)
+        points, scales = self._predict_scaled(numbers, past, self.leads)
+        errors: Array = (measured[steps] - points) / scales
         errors[np.isnan(scaled[origins])] = np.nan
         return errors
 
-    def _known(self, window: Window) -> Array | None:
-        """The latest values up to the end of a window, from the memory and the window itself; None if they do not join."""
+    def _asked(self, window: Window) -> Asked | None:
+        """What a forecast of a window is made from; None where nothing was fitted that it joins."""
+        fit = self._fits.get(window.tag)
         history = self._memory.history(window.tag)
-        assert history is not None  # what was fitted is remembered
+        if fit is None or history is None:
+            return None
         steps = continuation(window, history.end_at, history.period_s)
         if steps is None or steps > len(window.values):
             return None
-        if not steps and not window.normal:
-            return history.values
-        values = np.array(window.values, dtype=np.float64)
-        whole = np.concatenate((history.values, np.full(steps, np.nan)))[-self._memory.limit :]
-        # What must not be learnt from is forecast from all the same.
-        count = min(len(values), len(whole))
-        said = values[-count:]
-        whole[-count:] = np.where(np.isfinite(said), said, whole[-count:])
-        return whole
+        known = history.values
+        learnt = not steps and not window.normal
+        if not learnt:
+            known = np.concatenate((known, np.full(steps, np.nan)))[-self._memory.limit :]
+            # What must not be learnt from is forecast from all the same.
+            count = min(len(window.values), len(known))
+            said = np.array(window.values[-count:], dtype=np.float64)
+            known[-count:] = np.where(np.isfinite(said), said, known[-count:])
+        return Asked(
+            tag=window.tag,
+            fit=fit,
+            known=known,
+            end_s=window.end_at.timestamp(),
+            period_s=window.period_s,
+            learnt=learnt,
+        )
 
-    def _points(self, rows: Sequence[tuple[int, Fit, Array]], windows: Sequence[Window], horizon: int) -> list[Array]:
-        """The medians of each row, in its own units."""
-        points = []
-        for i, fit, known in rows:
-            end_s, period_s = windows[i].end_at.timestamp(), windows[i].period_s
-            past = fit.past(known, end_s=end_s, period_s=period_s, count=1)
-            point = self._far(fit.numbers, past, horizon)[0]
-            if fit.shifted:
-                point = point + self._offset(fit, known, end_s, period_s, horizon)
-            points.append(point)
-        return points
-
-    def _far(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
-        """`_predict` for any horizon: what it expects is what the next part is predicted from."""
-        found = self._predict(numbers, past, min(horizon, self.leads))
-        while found.shape[1] < horizon:
+    def _far(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> tuple[Array, Array]:
+        """`_predict_scaled` for any horizon: what it expects is what the next part is predicted from."""
+        points, scales = self._predict_scaled(numbers, past, min(horizon, self.leads))
+        while points.shape[1] < horizon:
             width = past.values.shape[1]
-            values = np.concatenate((past.values, found), axis=1)[:, -width:]
-            ends_s = past.ends_s + found.shape[1] * past.period_s
-            more = min(horizon - found.shape[1], self.leads)
-            part = self._predict(numbers, replace(past, values=values, ends_s=ends_s), more)
-            found = np.concatenate((found, part), axis=1)
-        return found
+            values = np.concatenate((past.values, points), axis=1)[:, -width:]
+            ends_s = past.ends_s + points.shape[1] * past.period_s
+            more = min(horizon - points.shape[1], self.leads)
+            part, _ = self._predict_scaled(numbers, replace(past, values=values, ends_s=ends_s), more)
+            points = np.concatenate((points, part), axis=1)
+            scales = np.concatenate((scales, np.repeat(scales[:, -1:], more, axis=1)), axis=1)
+        return points, scales
 
-    def _offset(self, fit: Fit, known: Array, end_s: float, period_s: float, horizon: int) -> Array:
+    def _offset(self, one: Asked, horizon: int) -> Array:
         """By how much each lead has lately been wrong: the median over the last `RECENT` values."""
         leads = min(horizon, self.leads)
-        count = min(RECENT + leads, len(known) - 1)
-        past = fit.past(known, end_s=end_s, period_s=period_s, count=count + 1)
-        said = self._predict(fit.numbers, past, leads)
-        measured = fit.scaled(known[-count - RECENT :])
+        count = min(RECENT + leads, len(one.known) - 1)
+        said = self._predict(one.fit.numbers, self._past(one, count + 1), leads)
+        measured = one.fit.scaled(one.known[-count - RECENT :])
         found = np.zeros(horizon)
         for lead in range(1, leads + 1):
             rows = np.arange(max(count - lead - RECENT + 1, 0), count - lead + 1)
@@ -279,9 +313,10 @@ class FittedForecaster(ABC):
         found[leads:] = found[leads - 1]
         return found
 
-    def _finished(self, window: Window, fit: Fit, point: Array, horizon: int) -> Forecast | None:
-        quantiles = fit.middle + fit.spread * (point[:, None] + fit.width * fit.library.bands(horizon))
-        paths = fit.middle + fit.spread * (point + fit.width * fit.library.drawn(horizon))
+    def _finished(self, window: Window, fit: Fit, point: Array, scale: Array, horizon: int) -> Forecast | None:
+        wide = fit.width * scale
+        quantiles = fit.middle + fit.spread * (point[:, None] + wide[:, None] * fit.library.bands(horizon))
+        paths = fit.middle + fit.spread * (point + wide * fit.library.drawn(horizon))
         if not math.isfinite(float(quantiles.sum()) + float(paths.sum())):
             return self._persist(window, horizon)
         return Forecast(
@@ -305,7 +340,14 @@ class FittedForecaster(ABC):
         if count < 1 or not np.isfinite(history.values[-count:]).any():
             return
         end_s = history.end_at.timestamp() - history.period_s
-        with np.errstate(over="ignore", invalid="ignore"):
-            past = fit.past(history.values[:-1], end_s=end_s, period_s=history.period_s, count=count)
-            said = self._predict(fit.numbers, past, 1)[:, 0]
-            fit.judge(fit.scaled(history.values[-count:]) - said, history.period_s)
+        said = self._said.pop(added.tag, None)
+        if said is not None and count == 1 and said[0] == end_s:
+            # The last forecast has said it already, from the same.
+            points, scales = np.array([said[1]]), np.array([said[2]])
+        else:
+            before = history.values[:-1]
+            one = Asked(tag=added.tag, fit=fit, known=before, end_s=end_s, period_s=history.period_s, learnt=True)
+            with np.errstate(over="ignore", invalid="ignore"):
+                expected = self._predict_scaled(fit.numbers, self._past(one, count), 1)
+            points, scales = expected[0][:, 0], expected[1][:, 0]
+        fit.judge((fit.scaled(history.values[-count:]) - points) / scales, history.period_s)

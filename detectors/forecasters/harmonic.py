@@ -1,7 +1,7 @@
 """What do the calendar and the last values say together? A regression on waves, and one of its errors on their own lags.
 
-First the values are regressed on the time of day, week and year, so that outliers and holidays count little (Huber's weights).
-What is left over is forecast from its last values (`detectors.forecasters.lag_regression`).
+First the values are regressed on the time of day, week and year, so that outliers and holidays count little (Huber's
+weights). What is left over is forecast from its last values (`detectors.forecasters.lag_regression`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What do the last values say of each of the next ones? A ridge regression for each lead, direct, not step by step.
 
-How much the weights are shrunk, and whether towards nought, the last value or the mean of the last values, is chosen per lead by
-what was off least on the last quarter of the history, and the weights are then found from all of it.
+How much the weights are shrunk, and whether towards nought, the last value or the mean of the last values, is chosen
+per lead by what was off least on the last quarter of the history, and the weights are then found from all of it.
 """
 
 from __future__ import annotations

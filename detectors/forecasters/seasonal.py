@@ -1,7 +1,8 @@
 """What comes next if the last day, week or year repeats itself? The value of the same time of the season before.
 
-Which season, and how many of them back, is chosen for each lead by what has been off least over the history (mean absolute
-difference): a week for the next days, the year for the next months. Where no season is known yet, the last value is held.
+Which season, and how many of them back, is chosen for each lead by what has been off least over the history (mean
+absolute difference): a week for the next days, the year for the next months. Where no season is known yet, the last
+value is held.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""What comes next if level, trend and season each move on slowly? Exponential smoothing, the best of its family for the tag.
+"""What comes next if level, trend and season each move on slowly? Exponential smoothing, the best of its family for the
+tag.
 
-Additive Holt-Winters in error-correction form (Hyndman, Koehler, Ord & Snyder 2008), with and without damped trend, with and
-without a season of a day or a week; simple smoothing is the case without both. All combinations of some constants run over the
-history side by side, and for the next steps, the later and the far ones each that is taken which was off least there: the
-likeliest model of one step, which AutoETS finds, tends to forget the season of a tag whose level wanders.
+Additive Holt-Winters in error-correction form (Hyndman, Koehler, Ord & Snyder 2008), with and without damped trend,
+with and without a season of a day or a week; simple smoothing is the case without both. All combinations of some
+constants run over the history side by side, and for the next steps, the later and the far ones each that is taken which
+was off least there: the likeliest model of one step, which AutoETS finds, tends to forget the season of a tag whose
+level wanders.
 
-With the constants given, a forecast is a linear map of the last values. That map is found once, by smoothing unit impulses, so a
-step costs one product, and a forecast depends on the values alone.
+With the constants given, a forecast is a linear map of the last values. That map is found once, by smoothing unit
+impulses, so a step costs one product, and a forecast depends on the values alone.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import math
 import pickle
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
+from detectors.forecasters.recurrent import Recurrent
 from detectors.forecasters.seasonal import SeasonalNaive
 from detectors.forecasters.smoothing import Smoothing
 from detectors.records import LEVELS, Window
@@ -38,6 +40,7 @@ MEMBERS = {
     "autoregression": Autoregression,
     "smoothing": Smoothing,
     "arima": Arima,
+    "recurrent": partial(Recurrent, steps=12),
 }
 FORECASTERS = ["persistence", "language", "language_groups", "panel", *MEMBERS]
 LEARNERS = ["panel", *MEMBERS]
