@@ -1,5 +1,4 @@
-"""What do the last values alone say of the next ones? A direct linear regression for each lead, blind to clock and
-calendar.
+"""What do the last values alone say of the next ones? A direct linear regression for each lead, blind to clock and calendar.
 
 It learns a rhythm from the values themselves, where that shows in the lags, and so keeps up with a process whose hours
 have changed; the harmonic regression (`detectors.forecasters.harmonic`) is better where they have not.

@@ -1,5 +1,4 @@
-"""What does the time of day, of the week and of the year say? Waves of a few lengths, and the days of the week, as
-regressors.
+"""What does the time of day, of the week and of the year say? Waves of a few lengths, and the days of the week, as regressors.
 
 Times are UTC, as everywhere: where clocks change, a plant's day moves by an hour twice a year, and the errors of the
 regression (`detectors.forecasters.harmonic`) carry that until the next fit.

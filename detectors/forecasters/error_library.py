@@ -1,5 +1,4 @@
-"""How far has a forecaster been wrong, lead by lead? Its own errors on what it had not been fitted to, kept as whole
-futures.
+"""How far has a forecaster been wrong, lead by lead? Its own errors on what it had not been fitted to, kept as whole futures.
 
 An error is value - forecast, and one *trajectory* has the errors of one origin at all leads: so bands come from what
 happened at each lead, and futures drawn from the library hang together from step to step as the errors did.

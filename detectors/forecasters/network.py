@@ -1,5 +1,4 @@
-"""How is a small network taught to say quantiles? By pinball loss at every level and lead, until a held-out part gets no
-better.
+"""How is a small network taught to say quantiles? By pinball loss at every level and lead, until a held-out part gets no better.
 
 Everything is seeded, nothing touches torch's global generator, and the budget is a number of steps: the same history
 and the same seed give the same weights on the same machine.

@@ -1,5 +1,4 @@
-"""What does a recurrent network make of the last values? A small LSTM for each tag, beside a linear path from the same
-values.
+"""What does a recurrent network make of the last values? A small LSTM for each tag, beside a linear path from the same values.
 
 The values since the last one, in `PATCHES` patches, go through an LSTM (Hochreiter & Schmidhuber 1997); its last state,
 the time of day and week and a linear path past it (Lai et al. 2018, who found that a network alone forgets the level)

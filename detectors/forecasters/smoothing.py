@@ -1,5 +1,4 @@
-"""What comes next if level, trend and season each move on slowly? Exponential smoothing, the best of its family for the
-tag.
+"""What comes next if level, trend and season each move on slowly? Exponential smoothing, the best of its family for the tag.
 
 Additive Holt-Winters in error-correction form (Hyndman, Koehler, Ord & Snyder 2008), with and without damped trend,
 with and without a season of a day or a week; simple smoothing is the case without both. All combinations of some
