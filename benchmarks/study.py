@@ -50,9 +50,9 @@ def entries(roster: Roster) -> list[Entry]:
     out = []
     for name in roster.names:
         if name == "language":
-            out += [Entry(label=f"language, digits, {days} days", name=name, context=days) for days in CONTEXTS]
+            out += [Entry(label=f"language, {days} days", name=name, context=days) for days in CONTEXTS]
         elif name.startswith("language-"):
-            out.append(Entry(label=f"language, {name.removeprefix('language-')} prompt", name=name))
+            out.append(Entry(label=f"language, {name.removeprefix('language-')}", name=name))
         else:
             out.append(Entry(label=name, name=name))
     return out

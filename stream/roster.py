@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Roster", "RosterError"]
 
-_NEEDS = {"arima": ("statsforecast", "panel")}
+_NEEDS = {"arima": ("statsforecast", "panel"), "recurrent": ("torch", "model")}
 """Package and extra of those that need one; all others that do need the extra `model`."""
 
 
@@ -92,6 +92,7 @@ class Roster:
             "harmonic": lambda: Harmonic(seed=self.seed),
             "autoregression": lambda: Autoregression(seed=self.seed),
             "arima": self._arima,
+            "recurrent": self._recurrent,
             "panel": lambda: self.panel([self.make(name) for name in self.members]),
             "language": self._language,
             "language-json": lambda: self._prompted("json"),
@@ -102,6 +103,11 @@ class Roster:
         from detectors.forecasters.arima import Arima
 
         return Arima(seed=self.seed)
+
+    def _recurrent(self) -> Forecaster:
+        from detectors.forecasters.recurrent import Recurrent
+
+        return Recurrent(seed=self.seed)
 
     def _language(self) -> Forecaster:
         model = self._model()

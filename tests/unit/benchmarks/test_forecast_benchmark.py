@@ -108,15 +108,15 @@ def test_ratios_are_to_the_best_member_of_each_series() -> None:
 def test_the_page_says_where_a_number_is_worse_than_hoped() -> None:
     asked = [
         Entry(label="smoothing", name="smoothing"),
-        Entry(label="language, digits", name="language", context=128),
-        Entry(label="language, json prompt", name="language-json"),
+        Entry(label="language, 128 days", name="language", context=128),
+        Entry(label="language, json", name="language-json"),
     ]
-    found = [figures(20.0, "smoothing"), figures(8.0, "language, digits"), figures(31.0, "language, json prompt")]
+    found = [figures(20.0, "smoothing"), figures(8.0, "language, 128 days"), figures(31.0, "language, json")]
     page = study_page(asked, found, ["arima: no such package"], day_ahead=1.25, warm_up=364)
-    assert "Best: language, digits, with a mean absolute error of 8.00 % of the mean" in page
-    assert "language, digits: 8.00 %, as the study hoped, better than smoothing; not better than none" in page
-    assert "json prompt: 31.00 %, **worse than the study's hope**, better than none; not better than smoothing" in page
+    assert "Best: language, 128 days, with a mean absolute error of 8.00 % of the mean" in page
+    assert "language, 128 days: 8.00 %, as the study hoped, better than smoothing; not better than none" in page
+    assert "json: 31.00 %, **worse than the study's hope**, better than none; not better than smoothing" in page
     assert "smoothing: 20.00 %, **worse than** the reference of 19.5 %" in page
     assert "Not in the tables: arima: no such package." in page
-    assert page.index("| language, digits |") < page.index("| smoothing |") < page.index("| language, json prompt |")
+    assert page.index("| language, 128 days |") < page.index("| smoothing |") < page.index("| language, json |")
     assert "\n\n\n" not in page
