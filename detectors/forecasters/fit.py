@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Fit:
     """One tag: `numbers` is what the model found, `middle` and `spread` are its units; `width` and `lately` change step by step.
 
     `context` is how many values the model predicts from, `season` a length in steps by which holes are bridged (0: none),
-    `length` that of the history it was fitted to.
+    `length` that of the history it was fitted to. `nodes` names the tags it is predicted from, where these are more than its own.
     """
 
     numbers: dict[str, Array]
@@ -61,6 +61,7 @@ class Fit:
     season: int
     length: int
     library: ErrorLibrary
+    nodes: tuple[str, ...] = ()
     width: float = 1.0
     lately: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
 
@@ -103,15 +104,13 @@ class Fit:
             key: getattr(self, key) for key in ("middle", "spread", "context", "season", "length", "width")
         }
         about |= {"usual": self.library.usual, "drift": self.library.drift, "lately": [*self.lately]}
+        about["nodes"] = [*self.nodes]
         arrays = {f"found {name}": value for name, value in self.numbers.items()}
         return about, {**arrays, "quantiles": self.library.quantiles, "futures": self.library.futures}
 
     @classmethod
-    def restored(
-        cls, about: Mapping[str, float], arrays: Mapping[str, NDArray[np.generic]], lately: list[float]
-    ) -> Fit:
+    def restored(cls, about: Mapping[str, Any], found: Mapping[str, Array]) -> Fit:
         """What `saved` gave; raises KeyError, TypeError or ValueError for anything else."""
-        found = {name: value.astype(np.float64) for name, value in arrays.items()}
         return cls(
             numbers={name.removeprefix("found "): value for name, value in found.items() if name.startswith("found ")},
             middle=float(about["middle"]),
@@ -125,8 +124,9 @@ class Fit:
                 usual=float(about["usual"]),
                 drift=float(about["drift"]),
             ),
+            nodes=tuple(map(str, about["nodes"])),
             width=float(about["width"]),
-            lately=deque(map(float, lately), maxlen=RECENT),
+            lately=deque(map(float, about["lately"]), maxlen=RECENT),
         )
 
 

@@ -146,10 +146,13 @@ class FittedForecaster(ABC):
         """The memory, and what was fitted and learnt of each tag."""
         fits = []
         arrays: dict[str, NDArray[np.generic]] = {"memory": np.frombuffer(self._memory.save(), dtype=np.uint8)}
+        keys: dict[int, str] = {}
         for i, (tag, fit) in enumerate(self._fits.items()):
             about, found = fit.saved()
-            fits.append({"tag": tag, "names": sorted(found), **about})
-            arrays |= {f"{i} {name}": value for name, value in found.items()}
+            # What tags have in common, as they may a network, is written once.
+            names = {name: keys.setdefault(id(value), f"{i} {name}") for name, value in found.items()}
+            fits.append({"tag": tag, "names": names, **about})
+            arrays |= {names[name]: value for name, value in found.items()}
         return pack(self._mark, _VERSION, {"fits": fits, "steps": self._steps, "tried": self._tried}, arrays)
 
     def restore(self, saved: bytes) -> None:
@@ -158,11 +161,10 @@ class FittedForecaster(ABC):
         try:
             steps = {str(tag): int(count) for tag, count in about["steps"].items()}
             tried = {str(tag): int(count) for tag, count in about["tried"].items()}
+            numbers = {key: value.astype(np.float64) for key, value in arrays.items() if key != "memory"}
             fits = {
-                str(one["tag"]): Fit.restored(
-                    one, {name: arrays[f"{i} {name}"] for name in one["names"]}, one["lately"]
-                )
-                for i, one in enumerate(about["fits"])
+                str(one["tag"]): Fit.restored(one, {name: numbers[key] for name, key in one["names"].items()})
+                for one in about["fits"]
             }
             memory = arrays["memory"].tobytes()
         except (KeyError, TypeError, ValueError, AttributeError) as error:

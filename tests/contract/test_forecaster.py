@@ -18,6 +18,7 @@ import pytest
 from detectors.forecasters.arima import Arima
 from detectors.forecasters.autoregression import Autoregression
 from detectors.forecasters.forecaster import Learner
+from detectors.forecasters.graph import Graph
 from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
@@ -41,6 +42,7 @@ MEMBERS = {
     "smoothing": Smoothing,
     "arima": Arima,
     "recurrent": partial(Recurrent, steps=12),
+    "graph": partial(Graph, steps=12),
 }
 FORECASTERS = ["persistence", "language", "language_groups", "panel", *MEMBERS]
 LEARNERS = ["panel", *MEMBERS]
