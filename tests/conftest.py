@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -68,6 +69,21 @@ def mosquitto(require: Callable[[str], str], tmp_path: Path, free_port: int) -> 
     broker.kill()
 
 
+def send_signal(process: subprocess.Popen, number: int) -> None:
+    """Sends it; a process that is to stop has stopped when this returns, all its threads: on a busy machine some run on."""
+    process.send_signal(number)
+    if number != signal.SIGSTOP:
+        return
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        states = [
+            path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{process.pid}/task").glob("*/stat")
+        ]
+        if set(states) <= {"T", "t", "Z"}:
+            return
+        time.sleep(0.005)
+
+
 class Mosquitto:
     """A mosquitto of the test's own that it may stop, kill, freeze and start again, with other settings if it likes."""
 
@@ -109,7 +125,7 @@ class Mosquitto:
     def send(self, number: int) -> None:
         """Sends it a signal: SIGSTOP and SIGCONT freeze and thaw it."""
         assert self._process is not None
-        self._process.send_signal(number)
+        send_signal(self._process, number)
 
     def stop(self) -> None:
         """Ends it in good order: what it holds is written to its folder."""
@@ -169,7 +185,7 @@ class UaServer:
     def send(self, number: int) -> None:
         """Sends it a signal: SIGSTOP and SIGCONT freeze and thaw it."""
         assert self._process is not None
-        self._process.send_signal(number)
+        send_signal(self._process, number)
 
     def kill(self) -> None:
         """Ends it as a power cut would."""
@@ -277,7 +293,7 @@ class Influxd:
     def send(self, number: int) -> None:
         """Sends it a signal: SIGSTOP and SIGCONT freeze and thaw it."""
         assert self._process is not None
-        self._process.send_signal(number)
+        send_signal(self._process, number)
 
     def stop(self) -> None:
         """Ends it in good order."""

@@ -206,12 +206,13 @@ def test_a_panel_is_warmed_up_where_nothing_is_said(history, tmp_path: Path) -> 
 
 def test_the_meter_sees_the_memory_that_a_call_takes_and_gives_back() -> None:
     def take() -> int:
-        return int(np.ones(30_000_000 // 8).sum())
+        # More than the allocator keeps for later: it comes from the system, and goes back.
+        return int(np.ones(200_000_000 // 8).sum())
 
     result, cost = ProcessMeter().measure(take)
-    assert result == 30_000_000 // 8
+    assert result == 200_000_000 // 8
     assert cost.seconds > 0
-    assert 20e6 < cost.memory_bytes < 300e6
+    assert 150e6 < cost.memory_bytes < 500e6
     assert ProcessMeter().measure(lambda: None)[1].memory_bytes < 10e6
 
 
