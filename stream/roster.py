@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Roster", "RosterError"]
 
-_NEEDS = {"arima": ("statsforecast", "panel"), "recurrent": ("torch", "model")}
+_NEEDS = {"arima": ("statsforecast", "panel"), "recurrent": ("torch", "model"), "graph": ("torch", "model")}
 """Package and extra of those that need one; all others that do need the extra `model`."""
 
 
@@ -93,6 +93,7 @@ class Roster:
             "autoregression": lambda: Autoregression(seed=self.seed),
             "arima": self._arima,
             "recurrent": self._recurrent,
+            "graph": self._graph,
             "panel": lambda: self.panel([self.make(name) for name in self.members]),
             "language": self._language,
             "language-json": lambda: self._prompted("json"),
@@ -108,6 +109,11 @@ class Roster:
         from detectors.forecasters.recurrent import Recurrent
 
         return Recurrent(seed=self.seed)
+
+    def _graph(self) -> Forecaster:
+        from detectors.forecasters.graph import Graph
+
+        return Graph(seed=self.seed)
 
     def _language(self) -> Forecaster:
         model = self._model()
