@@ -75,8 +75,8 @@ class Fit:
 
     def scaled(self, values: Array) -> Array:
         """Values in the model's units, holes left."""
-        found: Array = np.clip(values / self.spread - self.middle / self.spread, -LARGEST, LARGEST)
-        return found
+        found: Array = values / self.spread - self.middle / self.spread
+        return np.minimum(np.maximum(found, -LARGEST, out=found), LARGEST, out=found)  # np.clip takes twice as long
 
     def past(self, values: Array, *, end_s: float, period_s: float, count: int) -> Past:
         """What was known at each of the last `count` steps of some values that end at `end_s`; where it is short, held."""

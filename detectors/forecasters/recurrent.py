@@ -136,9 +136,10 @@ class Recurrent(FittedForecaster):
             self._side_by_side = (fits, _weights([one.fit.numbers for one in asked]))
         pasts = [self._past(one, 1) for one in asked]
         values = np.stack([past.values for past in pasts])
-        times = np.stack(
-            [clock(p.ends_s, p.period_s, int(one.fit.numbers["length"])) for p, one in zip(pasts, asked, strict=True)]
-        )
+        # Tags on one grid are told the same time.
+        keys = [(one.end_s, one.period_s, int(one.fit.numbers["length"])) for one in asked]
+        told = {key: clock(np.array(key[:1]), *key[1:]) for key in set(keys)}
+        times = np.stack([told[key] for key in keys])
         points, scales = _said(self._side_by_side[1], _inputs(values), times, horizon)
         points += values[:, :, -1:]
         return list(zip(points[:, 0], scales[:, 0], strict=True))
