@@ -23,8 +23,10 @@ __all__ = ["Schedule", "Spent", "Turn"]
 
 SHARE = 0.9
 """Of the model lane's time that is given away; the rest is for what costs more than it did before."""
-ADMITTED = 0.75
-"""Share up to which reading may grow by a tag that was left out: less than `SHARE`, so that it does not swing."""
+READING = 0.75
+"""Share that reading may take: what is left of `SHARE` is kept for forecasts, so that each tag that is read gets some."""
+ADMITTED = 0.65
+"""Share up to which reading may grow by a tag that was left out: less than `READING`, so that it does not swing."""
 SMOOTHING = 0.2
 """Weight of the newest cost in the running mean."""
 FIRST = 4
@@ -182,14 +184,17 @@ class Schedule:
     def _share(self, now: float) -> float:
         """Decides who is read, and adds what is left of the time since the last turn to the credit of forecasts."""
         used = 0.0
-        kept = set()
+        kept: set[str] = set()
         for tag in self._place:
+            if tag in self._refused:
+                continue
             cost = self._score_s / self._period_s[tag]
-            if used + cost <= (SHARE if tag in self._warm else ADMITTED) and tag not in self._refused:
+            # The first one is read whatever that costs: how else would a cost that has gone down again be noticed?
+            if not kept or used + cost <= (READING if tag in self._warm else ADMITTED):
                 kept.add(tag)
                 used += cost
         self._kept = kept
-        supply = max(SHARE - used, 0.0)
+        supply = SHARE - min(used, READING)
         elapsed = 0.0 if self._looked_at is None else now - self._looked_at
         self._looked_at = now
         # No more is saved up than one round of forecasts costs.
@@ -230,7 +235,7 @@ class Schedule:
         """Steps from one forecast of a tag to its next one that there is time for; at least 1."""
         often = sum(1 / self._period_s[tag] for tag in self._kept)
         read, wished = self._score_s * often, self._forecast_s * often
-        return max(wished / max(SHARE - read, 0.01), 1.0)
+        return max(wished / (SHARE - min(read, READING)), 1.0)
 
     def _ordered(self, tags: Iterable[str]) -> list[Window]:
         return [self._windows[tag] for tag in sorted(tags, key=self._place.__getitem__)]

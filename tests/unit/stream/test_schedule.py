@@ -113,7 +113,7 @@ def test_where_not_even_reading_fits_the_lowest_priorities_go_first() -> None:
     plant = Plant(tags(100), score_s=0.02, forecast_s=0.7, begin_s=0.3)
     plant.run(400)
     scored = [plant.scored[tag] for tag in plant.periods]
-    assert min(scored[:35]) >= 250, "the first 35 fit, and are all read once they are begun"
+    assert min(scored[:32]) >= 250, "the first 32 fit, and are all read once they are begun"
     assert max(scored[50:]) <= 60, "the last ones are left out once it is known what a value costs"
     assert min(plant.fallback[tag] for tag in list(plant.periods)[50:]) >= 300, "but the fallback forecasts them"
     ok, said = plant.schedule.pace(plant.now)
@@ -131,6 +131,23 @@ def test_when_it_catches_up_the_tags_that_were_left_out_are_read_again() -> None
     before = Counter(plant.scored)
     plant.run(50)
     assert all(plant.scored[tag] - before[tag] >= 45 for tag in plant.periods)
+    assert plant.schedule.pace(plant.now)[0]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_machine_that_was_too_slow_to_read_at_all_is_noticed_to_be_fast_again(count: int) -> None:
+    plant = Plant(tags(count, 0.5), score_s=0.02, forecast_s=0.1, begin_s=0.1)
+    plant.run(20)
+    plant.cost[:2] = [0.9, 0.7]
+    before = plant.forecast["x/000"]
+    plant.run(60)
+    assert plant.forecast["x/000"] > before, "forecasts keep a share of the time even then"
+    assert not plant.schedule.pace(plant.now)[0] or count == 1
+    plant.cost[:2] = [0.02, 0.1]
+    plant.run(60)
+    scored = Counter(plant.scored)
+    plant.run(20)
+    assert all(plant.scored[tag] - scored[tag] >= 38 for tag in plant.periods)
     assert plant.schedule.pace(plant.now)[0]
 
 
