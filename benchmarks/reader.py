@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM
 from benchmarks.machine import machine
 from benchmarks.reader_memory import measure_memory
 from benchmarks.reader_roofline import Roofline, breakdown
-from detectors.language.codec import Grid
+from detectors.language.codec import Grid, life
 from detectors.language.int8 import quantise
 from detectors.language.model import DTYPES, load_model
 from detectors.language.reader import Reader
@@ -75,7 +75,10 @@ def main() -> None:
         table.add_row(*row, f"{fractions[batch]:.0%}", bound, spent)
     console.print(table)
 
-    growth = {context: _read(model, HEADLINE, context, context // 2, options.repeats) for context in GROWTH}
+    growth = {
+        context: _read(model, HEADLINE, context, life(context, _shortest(context)), options.repeats)
+        for context in GROWTH
+    }
     table = Table(title=f"how the cost of a value grows with the context, batch {HEADLINE}")
     for head in ("context", "ms a value", "values/s"):
         table.add_column(head, justify="right")
@@ -139,13 +142,18 @@ def _series(number: int) -> list[float]:
 
 
 def _steps(batch: int) -> int:
-    """Half a context is one life of a text; many tags begin anew at steps of their own, and show it in a quarter of that."""
-    return CONTEXT // 2 if batch < 100 else CONTEXT // 8
+    """One life of a text; many tags begin anew at steps of their own, and show it in a quarter of that."""
+    lives = life(CONTEXT, _shortest(CONTEXT))
+    return lives if batch < 100 else lives // 4
+
+
+def _shortest(context: int) -> int:
+    return min(16, context // 2)
 
 
 def _primed(model: LanguageModel, batch: int, context: int) -> Reader:
     """A reader whose texts have begun, after two steps to warm up."""
-    reader = Reader(model, context=context, min_context=min(16, context // 2))
+    reader = Reader(model, context=context, min_context=_shortest(context))
     for step in range(3):
         reader.read(make_windows(batch, context, step))
     _synchronise(model)

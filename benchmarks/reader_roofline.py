@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from detectors.language.codec import KEPT
 from detectors.language.int8 import Int8Linear
 from detectors.language.packed import PackedLinear
 
@@ -46,12 +47,12 @@ class Roofline:
         )
         weights = sum(m.weight.numel() for m in linear) + sum(m.bytes for m in packed) // model.dtype.itemsize
         tokens = alphabet.tokens_per_value
-        # Texts hold between a half and a whole context.
-        held = 0.75 * context * tokens
+        # Texts hold between a quarter and a whole context.
+        held = (1 + KEPT) / 2 * context * tokens
         self.value_bytes = held * shape.token_bytes(model.dtype.itemsize)
         attention = 4 * held * shape.layers * shape.heads * shape.head_size
-        # Every value is read a second time when its text begins anew: two passes' worth of tokens.
-        self.value_operations = 2 * tokens * (2 * weights + attention)
+        # What a text begins with is read a second time.
+        self.value_operations = 2 * tokens * (weights / (1 - KEPT) + attention)
         self.operations_s = _product(model)
         self.bytes_s = _copy(model.device)
         self.machine = (

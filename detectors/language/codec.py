@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DIGITS", "HEAD_ROOM", "Anchor", "Grid", "anchor"]
+__all__ = ["DIGITS", "HEAD_ROOM", "KEPT", "Anchor", "Grid", "anchor", "life"]
 
 DIGITS = 3
 """Digits per value: 1,000 cells."""
 HEAD_ROOM = 0.5
 """Room below and above the known values, as a share of their span: half of the cells are for what was never seen."""
+KEPT = 0.25
+"""Share of the context that a text begins anew with: what is more is read twice more often, and foretells no better."""
 RELATIVE_SPAN = 1e-3
 """A tag that has stood still gets a span of this share of its magnitude, so that a first small change has a code."""
 LEAST_RELATIVE_CELL = 2.0**-44
@@ -78,14 +80,19 @@ class Anchor:
     grid: Grid
 
 
+def life(context: int, shortest: int) -> int:
+    """After how many steps a text begins anew: what is left of the context when it begins with `KEPT` of it."""
+    return max(context - max(int(context * KEPT), shortest), 1)
+
+
 def anchor(values: Sequence[float], first_step: int, *, context: int, shortest: int, offset: int = 0) -> Anchor | None:
     """Where the text of a window begins; a function of the window alone, so that any reader of it agrees.
 
     `values` are the steps of a window, holes as NaN; `first_step` is the number of the first one on the tag's own time axis.
-    The text starts behind the last hole (a gap is never bridged), and at a step number that is `offset` modulo half the
-    context: so it holds between a half and a whole context, and is begun anew only once in half a context. The grid is laid
-    over the first half (over the first `shortest` values where the run itself is younger), and anew over all so far when a
-    value leaves it. None if the run behind the last hole is shorter than `shortest`, or holds what no grid can.
+    The text starts behind the last hole (a gap is never bridged), and at a step number that is `offset` modulo its `life`:
+    so it holds between a quarter and a whole context, and is begun anew once in three quarters of it. The grid is laid
+    over that first quarter (over the first `shortest` values where the run itself is younger), and anew over all so far when
+    a value leaves it. None if the run behind the last hole is shorter than `shortest`, or holds what no grid can.
     """
     end = len(values)
     run = end
@@ -93,12 +100,13 @@ def anchor(values: Sequence[float], first_step: int, *, context: int, shortest: 
         run -= 1
     if end - run < shortest:
         return None
-    half = max(context // 2, shortest)
+    lives = life(context, shortest)
+    kept = max(context - lives, shortest)
     last = first_step + end
-    # The latest aligned step with at least half a context behind it.
-    aligned = (last - half - offset) // half * half + offset - first_step
+    # The latest aligned step with enough behind it to begin with.
+    aligned = (last - kept - offset) // lives * lives + offset - first_step
     start = max(aligned, run)
-    base = start + (half if start == aligned else shortest)
+    base = start + (kept if start == aligned else shortest)
     try:
         grid = Grid.lay(values[start:base])
         for i in range(base, end):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from detectors.language.cache import Cache, Reading
-from detectors.language.codec import anchor
+from detectors.language.codec import anchor, life
 from detectors.language.plan import PASS_TOKENS
 from detectors.records import Score
 
@@ -43,7 +43,7 @@ CATCH_UP = 16
 
 
 MOMENTS = 8
-"""Of half a context: at each of them one of so many groups of tags begins its texts anew, in one pass."""
+"""Of the life of a text: at each of them one of so many groups of tags begins its texts anew, in one pass."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,7 +163,7 @@ class Reader:
             first,
             context=self.context,
             shortest=self._min_context,
-            offset=offset_of(tag, self.context // 2),
+            offset=offset_of(tag, life(self.context, self._min_context)),
         )
         if found is None:
             place.grid, place.length, place.expected = None, 0, None
@@ -237,9 +237,9 @@ class Reader:
         return torch.cat(hidden, dim=1)[torch.arange(len(places), device=device)[:, None], wanted]
 
 
-def offset_of(tag: str, half: int) -> int:
-    """At which steps of its axis the texts of a tag begin: a few tags together, never all at once."""
-    return zlib.crc32(tag.encode()) % MOMENTS * (half // MOMENTS) if half >= MOMENTS else 0
+def offset_of(tag: str, lives: int) -> int:
+    """At which steps of its axis the texts of a tag begin, each living so many: a few tags together, never all at once."""
+    return zlib.crc32(tag.encode()) % MOMENTS * (lives // MOMENTS) if lives >= MOMENTS else 0
 
 
 def _same(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -63,8 +63,8 @@ class Twin:
     def anchor(self, window: Window):
         values = window.values[-self.context :]
         first = round(window.end_at.timestamp() / window.period_s) - len(values) + 1
-        half = self.context // 2
-        offset = zlib.crc32(window.tag.encode()) % 8 * (half // 8)
+        lives = self.context - max(self.context // 4, self.min_context)
+        offset = zlib.crc32(window.tag.encode()) % 8 * (lives // 8)
         return anchor(values, first, context=self.context, shortest=self.min_context, offset=offset)
 
     def shares(self, window: Window, cells: Sequence[int]) -> list[tuple[float, float]]:

@@ -90,7 +90,7 @@ def test_a_reader_that_remembers_agrees_with_one_that_reads_everything_again(  #
 
 
 def test_reading_a_value_costs_its_own_tokens_and_nothing_else(reader, window) -> None:
-    fast, values = reader(), np.sin(np.arange(200) / 5)
+    fast, values = reader(), np.sin(np.arange(200))
     fast.read([window(values[:CONTEXT], end=CONTEXT - 1)])
     spent, begun, quiet = fast.tokens_read, fast.texts_begun, 0
     for now in range(CONTEXT, 60):
