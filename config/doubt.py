@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["doubts"]
 
-HORIZON = 12  # steps, where no model says how many
-
 
 def doubts(settings: Settings) -> Iterator[tuple[Key, str]]:
     """Everything that looks like an oversight, with the key where it stands."""
@@ -89,7 +87,7 @@ def _alarms(tag: Tag, settings: Settings) -> Iterator[tuple[Key, str]]:
         if rule is not None and 0 < rule.on_delay_s < judged_s:
             delay = f"on_delay_s {rule.on_delay_s:g} is shorter than the {judged_s:g} s from one look to the next"
             yield (name, "on_delay_s"), f"{delay}: it asks for a second look in any case"
-    ahead_s = tag.period_s * (settings.model.horizon if settings.model else HORIZON)
+    ahead_s = tag.period_s * settings.panel.horizon
     if tag.breach is not None and tag.breach.on_delay_s >= ahead_s:
         yield (
             ("breach", "on_delay_s"),

@@ -142,6 +142,8 @@ def _default(value: object) -> str:
         return "its defaults" if value else "none"
     if isinstance(value, float):
         value = int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return f"`[{', '.join(map(_quoted, value))}]`"
     return f"`{_quoted(value)}`"
 
 
@@ -154,6 +156,8 @@ def _value(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return _value(inner, [*more, *metadata])
     if origin in {Union, UnionType}:
         return " or ".join(dict.fromkeys(_value(one, metadata) for one in get_args(annotation) if one is not NoneType))
+    if origin is list:
+        return f"list of {_value(get_args(annotation)[0])}"
     if origin is Literal:
         return " or ".join(f"`{_quoted(word)}`" for word in get_args(annotation))
     if value_of_mapping(annotation) is not None:

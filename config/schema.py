@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from config.endpoint import InfluxSink, MqttSink, MqttSource, OpcuaSource, Secret, Tls, UaSecurity
 from config.form import (
@@ -40,6 +40,7 @@ __all__ = [
     "MqttSink",
     "MqttSource",
     "OpcuaSource",
+    "Panel",
     "Physical",
     "Secret",
     "Settings",
@@ -50,6 +51,9 @@ __all__ = [
     "UaSecurity",
     "resolve",
 ]
+
+Member = Literal["persistence", "seasonal", "smoothing", "harmonic", "autoregression", "arima", "recurrent", "graph"]
+"""A forecaster that may sit on the panel, by the name that `givre evaluate` knows it by."""
 
 
 class TagSource(Section):
@@ -171,8 +175,26 @@ class Asset(Section):
     tags: Annotated[dict[Name, Tag], Field(min_length=1)] = Field(description="its tags, each under its name")
 
 
+class Panel(Section):
+    """The forecasters that run side by side on every tag; each has a say as far as it has foretold."""
+
+    members: Annotated[list[Member], Field(min_length=1)] = Field(
+        default=["persistence", "seasonal", "smoothing", "harmonic", "autoregression"],
+        description="who takes part; the language model does where there is a section `model`",
+    )
+    horizon: Annotated[int, Field(ge=1, le=512)] = Field(default=12, description="steps ahead")
+
+    @field_validator("members")
+    @classmethod
+    def _once(cls, members: list[Member]) -> list[Member]:
+        twice = sorted({member for member in members if members.count(member) > 1})
+        if twice:
+            raise ValueError(f"expected each forecaster once, found {twice[0]} twice")
+        return members
+
+
 class Model(Section):
-    """The language model and what it forecasts."""
+    """The language model, a member of the panel."""
 
     path: Words = Field(default="default", description="default, a folder in Hugging Face layout, or a .gguf file")
     sha256: Sha256 | None = Field(
@@ -186,7 +208,6 @@ class Model(Section):
     min_context: Annotated[int, Field(ge=2)] = Field(
         default=12, description="values that a tag must have before its first forecast"
     )
-    horizon: Annotated[int, Field(ge=1, le=512)] = Field(default=12, description="steps ahead")
     samples: Annotated[int, Field(ge=4, le=256)] = Field(default=16, description="futures drawn per forecast")
     temperature: Annotated[float, Field(gt=0, le=2)] = Field(
         default=1.0, description="below 1: narrower bands, above 1: wider ones"
@@ -222,7 +243,8 @@ class Settings(Section):
     sinks: dict[Name, Annotated[InfluxSink | MqttSink, Field(discriminator="type")]] = Field(
         default={}, description="where alarms and points go, each under its name; absent: they stay in the journal"
     )
-    model: Model | None = Field(default=None, description="absent: no language model, forecasts by persistence")
+    panel: Panel = Field(default=Panel(), description="who forecasts, and how far ahead")
+    model: Model | None = Field(default=None, description="absent: no language model on the panel")
     journal: Journal = Field(default=Journal(), description="the journal on disk")
     state_folder: Words | None = Field(
         default=None, description="where the journal lies; absent: $STATE_DIRECTORY under systemd, else ./givre-state"

@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "Sample",
     "Score",
+    "Standing",
     "Status",
     "Verdict",
     "Window",
@@ -200,5 +201,26 @@ class Status:
     at: datetime
 
 
-Record = Sample | Forecast | Score | Verdict | Alert | Status
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Of one tag at one lead: whom the panel of forecasters follows, and how well that went.
+
+    `weights` are those of the members, by name, adding up to 1. `coverage80` and `coverage90` are the shares of values that lay
+    within the published bands, `skill` is 1 - (pinball loss of the panel / that of persistence): above nought is better, 1
+    is perfect. All three are means that forget; None until a step was judged (`steps` counts them), and `skill` where there
+    is no persistence to be compared with, or that has made no error.
+    """
+
+    tag: str
+    at: datetime
+    lead: int
+    lead_s: float
+    steps: int
+    weights: tuple[tuple[str, float], ...]
+    coverage80: float | None
+    coverage90: float | None
+    skill: float | None
+
+
+Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing
 """Everything the journal keeps and the sinks deliver."""

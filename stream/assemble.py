@@ -30,16 +30,17 @@ if TYPE_CHECKING:
     from config.load import Loaded
     from config.schema import Breach as BreachSettings
     from config.schema import Deviation as DeviationSettings
-    from config.schema import MqttSink, MqttSource, Settings, Tag, TagSource
+    from config.schema import Model, MqttSink, MqttSource, Settings, Tag, TagSource
     from config.schema import Tls as TlsSettings
     from config.schema import Tolerance as ToleranceSettings
     from detectors.alarm import Memory
-    from detectors.forecasters.forecaster import Forecaster
+    from detectors.language.forecaster import LanguageForecaster
     from detectors.records import Status
     from stream.clock import Clock
     from stream.delivery import Delivery
     from stream.dial import Tls
     from stream.journal import Journal
+    from stream.model_process import Forecasting
     from stream.modelling import ModelLane
     from stream.pipeline import Pipeline
     from stream.sinks.sink import Sink
@@ -50,8 +51,8 @@ __all__ = ["build_lane", "build_pipeline", "build_sinks", "build_sources", "open
 
 WINDOW_WITHOUT_MODEL = 128
 """Steps kept per tag where no model says how many it reads."""
-HORIZON_WITHOUT_MODEL = 12
-"""Steps ahead where no model says how many."""
+PATHS = 32
+"""Futures of a forecast of the panel: laid out evenly, so many tell a probability to a few percent."""
 
 
 def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
@@ -138,12 +139,13 @@ def build_pipeline(
     return Pipeline(
         sources=build_sources(loaded, clock) if sources is None else sources,
         lane=lane,
-        model=lambda report: _model_lane(loaded, report, clock, with_model=with_model),
+        model=lambda report: _model_lane(loaded, report, clock, with_model=with_model, patient=not hurried),
         schedule=Schedule(
             rank={tag: place for place, tag in enumerate(by_priority(settings))},
-            horizon=settings.model.horizon if settings.model else HORIZON_WITHOUT_MODEL,
+            horizon=settings.panel.horizon,
             speed=clock.speed,
             hurried=hurried,
+            reads=settings.model is not None,
         ),
         journal=journal,
         deliveries=deliveries,
@@ -186,71 +188,73 @@ def faces(settings: Settings) -> dict[str, TagFace]:
     }
 
 
-def build_forecaster(
-    path: Path | None,
-    *,
-    sha256: str | None,
-    adapter: Path | None,
-    device: str,
-    context: int,
-    min_context: int,
-    samples: int,
-    temperature: float,
-    seed: int,
-    horizon: int,
-    order: Sequence[str],
-) -> Forecaster:
-    """The language model's forecaster; `path` None is the default model, fetched if it is not there yet.
+def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
+    """The panel, and the language model on it where one is configured.
 
-    Called inside the model lane's process: torch may be imported, and nobody waits for a download.
+    Called inside the model lane's process: torch may be imported, and nobody waits for a download. A replay is `patient`: it
+    begins with nothing learnt, so that it gives the same each time, and leaves no trace.
     """
+    from detectors.forecasters.in_turn import InTurn
+    from detectors.forecasters.panel import Panel
+    from stream.model_process import Forecasting
+    from stream.roster import Roster
+
+    settings = loaded.settings
+    seed = settings.model.seed if settings.model else 0
+    roster = Roster(seed=seed)
+    members = [roster.make(name) for name in settings.panel.members]
+    said = f"forecasts by a panel of {', '.join(settings.panel.members)}"
+    state = None if patient else state_folder(loaded) / "panel.state"
+    if settings.model is None:
+        panel = Panel(members, paths=PATHS)
+        return Forecasting(panel=panel, description=f"no language model; {said}", state=state, patient=patient)
+    language = _language_forecaster(settings.model, loaded)
+    speaker = InTurn(language)
+    return Forecasting(
+        panel=Panel([*members, speaker], paths=PATHS),
+        speaker=speaker,
+        reader=language,
+        description=f"{language.description}; {said} and the model",
+        state=state,
+        patient=patient,
+    )
+
+
+def _language_forecaster(model: Model, loaded: Loaded) -> LanguageForecaster:
     from detectors.language.forecaster import LanguageForecaster
     from detectors.language.model import check_sha256, load_model
     from stream.weights import converted_model, default_model
 
-    if path is None:
-        path = default_model()
-    elif path.is_file():
+    sha256 = model.sha256
+    # The default model is fetched if it is not there yet.
+    path = default_model() if model.path == "default" else resolve(model.path, loaded.folder)
+    if model.path != "default" and path.is_file():
         if sha256 is not None:
             check_sha256(path, sha256)
         path, sha256 = converted_model(path), None
+    adapter = None if model.adapter is None else resolve(model.adapter, loaded.folder)
     return LanguageForecaster(
-        load_model(path, device=device, sha256=sha256, adapter=adapter),
-        context=context,
-        min_context=min_context,
-        samples=samples,
-        temperature=temperature,
-        seed=seed,
-        horizon=horizon,
-        order=order,
+        load_model(path, device=model.device, sha256=sha256, adapter=adapter),
+        context=model.context,
+        min_context=model.min_context,
+        samples=model.samples,
+        temperature=model.temperature,
+        seed=model.seed,
+        horizon=loaded.settings.panel.horizon,
+        order=by_priority(loaded.settings),
     )
 
 
-def _model_lane(loaded: Loaded, report: Callable[[Status], None], clock: Clock, *, with_model: bool) -> ModelLane:
+def _model_lane(
+    loaded: Loaded, report: Callable[[Status], None], clock: Clock, *, with_model: bool, patient: bool
+) -> ModelLane:
     from detectors.forecasters.persistence import Persistence
     from stream.modelling import ModelLane
 
-    model = loaded.settings.model
-    build = None
-    if model is not None and with_model:
-        build = partial(
-            build_forecaster,
-            None if model.path == "default" else resolve(model.path, loaded.folder),
-            sha256=model.sha256,
-            adapter=None if model.adapter is None else resolve(model.adapter, loaded.folder),
-            device=model.device,
-            context=model.context,
-            min_context=model.min_context,
-            samples=model.samples,
-            temperature=model.temperature,
-            seed=model.seed,
-            horizon=model.horizon,
-            order=by_priority(loaded.settings),
-        )
     return ModelLane(
-        build,
-        fallback=Persistence(samples=model.samples if model else 64, seed=model.seed if model else 0),
-        horizon=model.horizon if model else HORIZON_WITHOUT_MODEL,
+        partial(build_forecasting, loaded, patient=patient) if with_model else None,
+        fallback=Persistence(samples=PATHS),
+        horizon=loaded.settings.panel.horizon,
         report=report,
         clock=clock,
     )

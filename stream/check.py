@@ -28,6 +28,7 @@ from config.schema import InfluxSink, OpcuaSource, resolve
 from config.secret import reveal
 from detectors.language.adapter import CARD, examine_adapter
 from detectors.language.error import ModelError
+from stream.extra import lacking
 from stream.model_folder import check_sha256, examine_folder, examine_gguf, plan_of, sha256_of
 from stream.weights import cached_model
 
@@ -117,9 +118,8 @@ def check(path: Path, *, connect: bool) -> Report:
     can_connect = report.ok
     _state(loaded, report)
     report.warnings += (str(loaded.problem(*key, expected=text)) for key, text in doubts(settings))
-    if settings.model is None:
-        report.notes.append("no language model: forecasts by persistence")
-    else:
+    _panel(loaded, report)
+    if settings.model is not None:
         _model(settings.model, loaded, report, compute=connect)
     if connect and can_connect:
         report.connected = True
@@ -193,6 +193,16 @@ def _state(loaded: Loaded, report: Report) -> None:
         )
 
 
+def _panel(loaded: Loaded, report: Report) -> None:
+    panel, model = loaded.settings.panel, loaded.settings.model
+    for i, name in enumerate(panel.members):
+        if extra := lacking(name):
+            expected = f"expected a forecaster that is installed (pip install 'givre[{extra}]')"
+            report.problems.append(str(loaded.problem("panel", "members", i, expected=expected, found=name)))
+    others = "the language model" if model is not None else "no language model"
+    report.notes.append(f"forecasts of {panel.horizon} steps: {', '.join(panel.members)}; {others}")
+
+
 def _model(model: Model, loaded: Loaded, report: Report, *, compute: bool) -> None:
     path = cached_model() if model.path == "default" else resolve(model.path, loaded.folder)
     if find_spec("torch") is None:
@@ -236,7 +246,7 @@ def _plan(path: Path, model: Model, loaded: Loaded, report: Report) -> None:
         tags=len(loaded.settings.tags()),
         context=model.context,
         samples=model.samples,
-        horizon=model.horizon,
+        horizon=loaded.settings.panel.horizon,
     )
     most = plan()
     report.notes.append(f"model: {path.name}, memory at most (in float32) {most}")

@@ -162,7 +162,7 @@ async def _watch(  # noqa: PLR0917 - one caller, in this file
 def _line(pipeline: Pipeline, plant: _Plant, clock: FastClock) -> str:
     standing = sum(alarm.memory.state.active for alarm in pipeline.lane.alarms.values())
     return (
-        f"{clock.now():%H:%M:%S}  samples {pipeline.metrics.samples}  forecasts {pipeline.metrics.forecasts}  "
+        f"{clock.now():%H:%M:%S}  samples {pipeline.metrics.samples}  forecasts {pipeline.metrics.forecasts.total()}  "
         f"alarms {standing} standing, {pipeline.metrics.raised} raised  plant: {_playing(plant, clock.now())}"
     )
 

@@ -10,7 +10,19 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Score, Status, Verdict
+from detectors.records import (
+    AlarmState,
+    Alert,
+    Forecast,
+    Priority,
+    Quality,
+    Record,
+    Sample,
+    Score,
+    Standing,
+    Status,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +32,7 @@ __all__ = ["KINDS", "Row", "decode", "encode", "kind_of", "micros", "moment"]
 Row = tuple[int, str, int, float | None, str]
 """kind, tag (or subject), moment in Unix microseconds, value, body."""
 
-KINDS: dict[type[Record], int] = {Sample: 0, Forecast: 1, Verdict: 2, Alert: 3, Status: 4, Score: 5}
+KINDS: dict[type[Record], int] = {Sample: 0, Forecast: 1, Verdict: 2, Alert: 3, Status: 4, Score: 5, Standing: 6}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -67,6 +79,10 @@ def encode(record: Record) -> Row:
         case Score():
             fields = [record.forecaster, record.value, record.log_score, record.log_probability, record.outside]
             return 5, record.tag, micros(record.at), record.pit, json.dumps(fields, separators=(",", ":"))
+        case Standing():
+            fields = [record.lead, record.lead_s, record.steps, record.weights]
+            fields += [record.coverage80, record.coverage90, record.skill]
+            return 6, record.tag, micros(record.at), None, json.dumps(fields, separators=(",", ":"))
 
 
 def decode(row: Row) -> Record:
@@ -140,6 +156,21 @@ def _score(row: Row) -> Score:
     )
 
 
+def _standing(row: Row) -> Standing:
+    lead, lead_s, steps, weights, coverage80, coverage90, skill = json.loads(row[4])
+    return Standing(
+        tag=row[1],
+        at=moment(row[2]),
+        lead=lead,
+        lead_s=lead_s,
+        steps=steps,
+        weights=tuple((name, weight) for name, weight in weights),
+        coverage80=coverage80,
+        coverage90=coverage90,
+        skill=skill,
+    )
+
+
 def _verdict_fields(verdict: Verdict) -> list[Any]:
     return [
         verdict.rule,
@@ -190,4 +221,5 @@ _DECODERS: dict[int, Callable[[Row], Record]] = {
     3: _alert,
     4: _status,
     5: _score,
+    6: _standing,
 }

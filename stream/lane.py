@@ -7,7 +7,7 @@ arrives; steps of the grid are judged once they are closed; forecasts when they 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -86,6 +86,7 @@ class _Tag:
         "deviation",
         "forecast",
         "judges",
+        "normal",
         "on_forecast",
         "on_report",
         "on_sample",
@@ -107,6 +108,22 @@ class _Tag:
             self.deviation = watch.deviation[0]
             self.on_step.append((self.deviation, judge(self.deviation.rule, watch.deviation[1])))
         self.judges = [judge for _, judge in (*self.on_report, *self.on_sample, *self.on_step)]
+        self.normal: deque[bool] = deque(maxlen=self.window.length)
+
+    def snapshot(self) -> Window | None:
+        """The window, with the steps marked that nothing may be learnt from."""
+        window = self.window.snapshot()
+        if window is None or all(self.normal):
+            return window
+        return replace(window, normal=tuple(self.normal)[-len(window.values) :])
+
+    def learnable(self, at: datetime) -> bool:
+        """Whether the value of this moment may be taken for normal: no alarm of the tag stood then.
+
+        A predicted breach says nothing of the values that were measured.
+        """
+        memories = [judge.alarm.memory for judge in self.judges]
+        return not any(memory.state.active and (memory.since is None or memory.since <= at) for memory in memories)
 
 
 class FastLane:
@@ -156,6 +173,12 @@ class FastLane:
                 tag.window.offer(sieved, sample.arrived_at)
         for tag in self._tags.values():
             tag.window.close(now)
+            window = tag.window.snapshot()
+            ends = () if window is None else range(1 - len(window.values), 1)
+            for back in ends:
+                tag.normal.append(
+                    window is None or tag.learnable(window.end_at + back * timedelta(seconds=window.period_s))
+                )
         self._schedule()
 
     def offer(self, sample: Sample) -> str:
@@ -239,7 +262,7 @@ class FastLane:
         """The windows to forecast from: those of every period of which a step has closed since the last call."""
         tags = [tag for period_s in sorted(self._closed) for tag in self._groups[period_s] if tag.forecast]
         self._closed.clear()
-        return [window for tag in tags if (window := tag.window.snapshot()) is not None]
+        return [window for tag in tags if (window := tag.snapshot()) is not None]
 
     def snapshots(self) -> dict[str, Window]:
         """The window of every tag that has one, to look at; nothing is handed over by it."""
@@ -258,6 +281,7 @@ class FastLane:
         for judge in tag.judges:
             if judge.news():
                 self._keep_latest(judge)
+        tag.normal.append(tag.learnable(step.end_at))
 
     def _take(self, verdict: Verdict | None, judge: _Judge, now: datetime) -> None:
         if verdict is None:

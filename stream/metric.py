@@ -34,11 +34,11 @@ class Latency:
 
 
 class Metrics:
-    """What the pipeline counts; `rejected` is by (source, tag, reason)."""
+    """What the pipeline counts; `rejected` is by (source, tag, reason), `forecasts` by the forecaster."""
 
     def __init__(self) -> None:
         self.samples = 0
-        self.forecasts = 0
+        self.forecasts: Counter[str] = Counter()
         self.raised = 0
         self.cleared = 0
         self.scores = 0

@@ -1,8 +1,9 @@
 """Who reads and forecasts while the model is away? The model lane: a process of its own, and a fallback in this one.
 
 A CUDA fault, an out-of-memory kill or a hang takes the process and nothing else: no sample, no limit alarm. It is started
-again with back-off and reads its windows anew, since every request carries whole windows and the process is owed nothing.
-Until then the fallback forecasts, under its own name, nothing is scored, and the status says so.
+again with back-off, reads its windows anew, since every request carries whole windows, and takes up what its panel had learnt
+(`stream.model_process` is its inside). Until then the fallback forecasts, under its own name, nothing is scored, and the status
+says so.
 """
 
 from __future__ import annotations
@@ -10,17 +11,14 @@ from __future__ import annotations
 import asyncio
 import math
 import multiprocessing
-import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from detectors.forecasters.scorer import Scorer
 from detectors.records import LEVELS, Status
-from stream.schedule import Spent
+from stream.model_process import Answer, Reply, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,36 +26,20 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from detectors.forecasters.forecaster import Forecaster
-    from detectors.records import Forecast, Score, Window
+    from detectors.records import Forecast, Window
     from stream.clock import Clock
+    from stream.model_process import Forecasting
     from stream.schedule import Turn
 
-__all__ = ["Answer", "ModelLane"]
+__all__ = ["ModelLane"]
 
 START_TIMEOUT_S = 3600.0
 """A first start may fetch and convert a model; the fallback forecasts meanwhile."""
 ANSWER_TIMEOUT_S = 60.0
 BACKOFF_S = (1.0, 60.0)
 ERRORS_BEFORE_RESTART = 3
-
-
-class Answer(NamedTuple):
-    """What came of a turn; `refused` are tags for which the model has no room, `by_model` is false if it was away."""
-
-    forecasts: list[Forecast]
-    scores: list[Score]
-    refused: tuple[str, ...] = ()
-    shortfall: str = ""
-    spent: Spent = Spent()
-    by_model: bool = False
-
-
-class _Reply(NamedTuple):
-    """What the process says: a line about itself, or what came of a turn."""
-
-    ok: bool
-    detail: str
-    answer: Answer = Answer([], [])
+FAREWELL_S = 5.0
+"""How long a clean stop waits until the process has saved what it learnt."""
 
 
 class _Away(Exception):  # noqa: N818 - a state of the lane, not an error of the caller
@@ -67,13 +49,13 @@ class _Away(Exception):  # noqa: N818 - a state of the lane, not an error of the
 class ModelLane:
     """Forecasts in a process of its own; times here are machine seconds, not plant seconds.
 
-    `build` makes the forecaster inside that process (so it must be picklable, and heavy imports belong inside it); None
-    means that there is no model, and the fallback is all there is.
+    `build` makes the forecasters inside that process (so it must be picklable, and heavy imports belong inside it); None
+    means that there is no process, and the fallback is all there is.
     """
 
     def __init__(
         self,
-        build: Callable[[], Forecaster] | None,
+        build: Callable[[], Forecasting] | None,
         *,
         fallback: Forecaster,
         horizon: int,
@@ -98,7 +80,10 @@ class ModelLane:
         self._errors = 0
         # One thread: the pipe carries one question at a time.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-lane")
+        self._described = ""
+        self._failing = False
         self._short = False
+        self._faulty: tuple[tuple[str, str], ...] = ()
         self.restarts = 0
 
     @property
@@ -114,7 +99,7 @@ class ModelLane:
     async def run(self) -> None:
         """Keeps the process alive until cancelled."""
         if self._build is None:
-            self._say(ok=True, detail=f"no model configured: forecasts by {self._fallback.name}")
+            self._say(ok=True, detail=f"forecasts by {self._fallback.name}")
             self._thread.shutdown(wait=False)
             return
         wait_s = self._backoff_s[0]
@@ -125,6 +110,7 @@ class ModelLane:
                 except _Away as away:
                     self._say(ok=False, detail=f"{away}; forecasts by {self._fallback.name}")
                 else:
+                    self._described = detail
                     self._say(ok=True, detail=detail)
                     started = asyncio.get_running_loop().time()
                     await self._lost.wait()
@@ -135,41 +121,57 @@ class ModelLane:
                 wait_s = min(2 * wait_s, self._backoff_s[1])
                 self.restarts += 1
         finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._dismiss)
             self._end()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, turn: Turn) -> Answer:
-        """Scores and forecasts of a turn: by the model if it is up, else by the fallback, which only forecasts."""
-        if self._pipe is not None and (turn.read or turn.forecast):
+        """Scores and forecasts of a turn: by the process if it is up, else by the fallback, which only forecasts."""
+        if self._pipe is not None:
             async with self._busy:
                 try:
                     answer = self._checked(turn, await self._ask(turn, self._answer_timeout_s))
                 except _Away as away:
-                    self._errors += 1
-                    if self._pipe is None or self._errors >= ERRORS_BEFORE_RESTART:
-                        self._end()
-                        self._lost.set()
-                    self._say(ok=False, detail=f"{away}; forecasts by {self._fallback.name}")
+                    self._fail(str(away), f"forecasts by {self._fallback.name}")
                 else:
+                    if answer.failure:
+                        self._fail(answer.failure, "the other forecasters go on")
+                    elif turn.read or turn.forecast or not self._errors:
+                        self._recover()
                     self._say_shortfall(answer.shortfall)
-                    refused = [window for window in turn.forecast if window.tag in answer.refused]
-                    others = await self._fall_back((*turn.without, *refused))
-                    return answer._replace(forecasts=[*answer.forecasts, *others])
-        by_model = self._pipe is not None and not (turn.read or turn.forecast)
-        return Answer(await self._fall_back((*turn.forecast, *turn.without)), [], by_model=by_model)
+                    self._say_faults(answer.faults)
+                    return answer
+        return Answer(await self._fall_back(turn.step), [])
+
+    def _fail(self, why: str, therefore: str) -> None:
+        """A turn that failed; after some in a row the process is ended, and started anew by `run`."""
+        self._errors += 1
+        if self._pipe is None or self._errors >= ERRORS_BEFORE_RESTART:
+            self._end()
+            self._lost.set()
+        self._failing = True
+        self._say(ok=False, detail=f"{why}; {therefore}")
+
+    def _recover(self) -> None:
+        self._errors = 0
+        if self._failing:
+            self._say(ok=True, detail=self._described)
+        self._failing = False
 
     async def _fall_back(self, windows: Sequence[Window]) -> list[Forecast]:
         if not windows:
             return []
         return await asyncio.to_thread(self._fallback.forecast, windows, horizon=self._horizon)
 
-    async def _start(self, build: Callable[[], Forecaster]) -> str:
+    async def _start(self, build: Callable[[], Forecasting]) -> str:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._lost.clear()
         self._errors = 0
         self._process = context.Process(
-            target=_serve, args=(theirs, build, self._horizon), name="givre-model", daemon=True
+            target=serve, args=(theirs, build, self._horizon), name="givre-model", daemon=True
         )
         await asyncio.to_thread(_start_deaf, self._process)
         theirs.close()
@@ -185,7 +187,7 @@ class ModelLane:
         self._pipe = ours
         return reply.detail
 
-    async def _ask(self, question: object, timeout_s: float) -> _Reply:
+    async def _ask(self, question: object, timeout_s: float) -> Reply:
         pipe = self._pipe
         if pipe is None:
             raise _Away("the model process is away")
@@ -197,25 +199,25 @@ class ModelLane:
             self._pipe = None
             raise _Away(str(error)) from error
 
-    async def _receive(self, pipe: Connection, timeout_s: float) -> _Reply:
-        def receive() -> _Reply:
+    async def _receive(self, pipe: Connection, timeout_s: float) -> Reply:
+        def receive() -> Reply:
             if not pipe.poll(timeout_s):
                 raise _Away(f"the model process did not answer within {timeout_s:g} s")
             try:
-                reply: _Reply = pipe.recv()
+                reply: Reply = pipe.recv()
             except (EOFError, OSError) as error:
                 raise _Away("the model process died") from error
             return reply
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, receive)
 
-    def _checked(self, turn: Turn, reply: _Reply) -> Answer:
+    def _checked(self, turn: Turn, reply: Reply) -> Answer:
         """The answer, if every score and forecast is of a window that was asked, whole and finite."""
         if not reply.ok:
             raise _Away(reply.detail)
         answer = reply.answer
-        asked = {window.tag: window for window in turn.forecast}
-        for forecast in answer.forecasts:
+        asked = {window.tag: window for window in turn.step}
+        for forecast in (*answer.forecasts, *answer.opinions):
             window = asked.get(forecast.tag)
             rows = (*forecast.quantiles, *forecast.paths)
             if window is None or forecast.made_at != window.end_at:
@@ -226,15 +228,25 @@ class ModelLane:
                 len(row) != len(LEVELS) or list(row) != sorted(row) for row in forecast.quantiles
             ):
                 raise _Away(f"the model gave quantiles of {forecast.tag} that are not finite and in rising order")
-        read = {window.tag: window for window in turn.read}
+        read = {window.tag: window for window in (*turn.step, *turn.read)}
         for score in answer.scores:
             window = read.get(score.tag)
             if window is None or score.at > window.end_at:
                 raise _Away(f"the model scored {score.tag} at {score.at}, which was not asked")
             if not (0 <= score.pit <= 1 and math.isfinite(score.log_score) and score.log_probability <= 0):
                 raise _Away(f"the model gave {score.tag} a PIT of {score.pit} and a log score of {score.log_score}")
-        self._errors = 0
         return answer
+
+    def _dismiss(self) -> None:
+        """Asks the process to save what it learnt, and waits until it is gone."""
+        pipe, process = self._pipe, self._process
+        if pipe is None or process is None:
+            return
+        with suppress(OSError, EOFError):
+            pipe.send(None)
+            while pipe.poll(FAREWELL_S):
+                pipe.recv()
+        process.join(FAREWELL_S)
 
     def _end(self) -> None:
         if self._pipe is not None:
@@ -250,6 +262,14 @@ class ModelLane:
             detail = shortfall or "everything fits"
             self._report(Status(subject="model.memory", ok=not shortfall, detail=detail, at=self._clock.now()))
         self._short = bool(shortfall)
+
+    def _say_faults(self, faults: tuple[tuple[str, str], ...]) -> None:
+        """A member of the panel that fails is left out by it, and named here."""
+        if faults != self._faulty:
+            said = "; ".join(f"{name} is left out, {what}" for name, what in faults)
+            detail = said or "every forecaster takes part"
+            self._report(Status(subject="model.panel", ok=not faults, detail=detail, at=self._clock.now()))
+        self._faulty = faults
 
     def _say(self, *, ok: bool, detail: str) -> None:
         self._report(Status(subject="model", ok=ok, detail=detail, at=self._clock.now()))
@@ -267,36 +287,3 @@ def _start_deaf(process: BaseProcess) -> None:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _serve(pipe: Connection, build: Callable[[], Forecaster], horizon: int) -> None:
-    """The process: builds its forecaster, then answers turns until the pipe is closed."""
-    # The event loop comes first: limit alarms must not wait for a core that is busy with a forecast.
-    os.nice(10)
-    with suppress(EOFError, OSError):
-        try:
-            forecaster = build()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear the reason
-            pipe.send(_Reply(ok=False, detail=f"the model cannot be loaded: {error}"))
-            return
-        pipe.send(_Reply(ok=True, detail=getattr(forecaster, "description", forecaster.name)))
-        while True:
-            turn = pipe.recv()
-            try:
-                reply = _Reply(ok=True, detail="", answer=_answer(forecaster, turn, horizon))
-            except Exception as error:  # noqa: BLE001 - CUDA and allocator faults have no common type
-                reply = _Reply(ok=False, detail=f"the model failed: {type(error).__name__}: {error}")
-            pipe.send(reply)
-
-
-def _answer(forecaster: Forecaster, turn: Turn, horizon: int) -> Answer:
-    """Reads, then forecasts; a forecaster that cannot read only forecasts."""
-    begun = time.perf_counter()
-    read = forecaster.read(turn.read) if isinstance(forecaster, Scorer) and turn.read else []
-    scores = [score for of_window in read for score in of_window]
-    read_at = time.perf_counter()
-    forecasts = forecaster.forecast(turn.forecast, horizon=horizon) if turn.forecast else []
-    spent = Spent(read_at - begun, time.perf_counter() - read_at, len(scores), len(forecasts))
-    refused = tuple(forecaster.refused) if isinstance(forecaster, Scorer) else ()
-    shortfall = forecaster.shortfall if isinstance(forecaster, Scorer) else ""
-    return Answer(forecasts, scores, refused, shortfall, spent, by_model=True)

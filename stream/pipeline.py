@@ -20,6 +20,7 @@ from stream.command import obey
 from stream.journal import JournalFullError
 from stream.metric import Metrics
 from stream.present import Present
+from stream.schedule import Turn
 from stream.sources.source import Rejection
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from stream.journal import Journal
     from stream.lane import FastLane
     from stream.modelling import ModelLane
-    from stream.schedule import Schedule, Turn
+    from stream.schedule import Schedule
     from stream.sources.source import Source
 
 __all__ = ["Pipeline"]
@@ -309,11 +310,13 @@ class Pipeline:
     async def _follow(self) -> None:
         """Lets the model lane read and forecast what has closed, turn by turn."""
         loop = asyncio.get_running_loop()
+        turn = Turn()
         while True:
-            # What could not be afforded yet may be a moment later.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if self.schedule.idle else TICK_S):
-                    await self._closed_step.wait()
+            # What could not be afforded yet may be a moment later; after a turn there may be more that can.
+            if not turn or self.schedule.idle:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if self.schedule.idle else TICK_S):
+                        await self._closed_step.wait()
             self._closed_step.clear()
             self._turning = True
             self.schedule.offer(self.lane.windows())
@@ -330,17 +333,19 @@ class Pipeline:
             self.schedule.done(turn, answer.spent, refused=answer.refused)
         else:
             self.schedule.lost()
-        if turn.forecast:
+        if answer.forecasts:
             self.metrics.to_forecast.add(time.monotonic() - asked)
         since_start = time.monotonic() - self._started
         self.lane.score(answer.scores)
-        self.metrics.scores += len(answer.scores)
-        if answer.scores and self.metrics.first_score_s is None:
+        self._keep((*answer.opinions, *answer.standings))
+        self.present.take(answer.standings)
+        self.metrics.scores += answer.spent.scored
+        if answer.spent.scored and self.metrics.first_score_s is None:
             self.metrics.first_score_s = since_start
+        self.metrics.forecasts.update(one.forecaster for one in (*answer.forecasts, *answer.opinions))
         for forecast in answer.forecasts:
-            self.metrics.forecasts += 1
             self.lane.expect(forecast, self._clock.now())
-        if answer.by_model and answer.spent.drawn and self.metrics.first_forecast_s is None:
+        if answer.by_model and answer.forecasts and self.metrics.first_forecast_s is None:
             self.metrics.first_forecast_s = since_start
         self._reap()
 

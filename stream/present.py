@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from detectors.records import Alert, Forecast, Sample
+from detectors.records import Alert, Forecast, Sample, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +23,7 @@ class Present:
     def __init__(self) -> None:
         self.samples: dict[str, Sample] = {}
         self.forecasts: dict[str, Forecast] = {}
+        self.standings: dict[str, Standing] = {}
         self.alerts: deque[Alert] = deque(maxlen=ALERTS_KEPT)
 
     def take(self, records: Iterable[Record]) -> None:
@@ -34,5 +35,7 @@ class Present:
                     self.samples[record.tag] = record
             elif isinstance(record, Forecast):
                 self.forecasts[record.tag] = record
+            elif isinstance(record, Standing) and record.lead == 1:
+                self.standings[record.tag] = record
             elif isinstance(record, Alert):
                 self.alerts.append(record)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from detectors.records import Alert, Forecast, Record, Sample, Score, Status, Verdict
+from detectors.records import Alert, Forecast, Record, Sample, Score, Standing, Status, Verdict
 from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
@@ -26,6 +26,7 @@ KINDS: dict[str, type[Record]] = {
     "sample": Sample,
     "forecast": Forecast,
     "score": Score,
+    "standing": Standing,
     "verdict": Verdict,
     "alert": Alert,
     "status": Status,
@@ -123,6 +124,11 @@ def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
         case Score():
             said = f"{record.value:g} {unit}: PIT {record.pit:.3f}, {-record.log_probability:.2f} nats"
             return record.at, record.tag, f"{said}  ({record.forecaster})"
+        case Standing():
+            by = ", ".join(f"{name} {weight:.0%}" for name, weight in sorted(record.weights, key=lambda w: -w[1]))
+            skill = "" if record.skill is None else f"; {record.skill:+.0%} against persistence"
+            inside = "" if record.coverage80 is None else f"; {record.coverage80:.0%} within the 80 % band"
+            return record.at, record.tag, f"{record.lead_s:g} s ahead: {by}{skill}{inside}"
         case Verdict():
             return record.at, record.tag, f"{record.rule}: score {record.score:.2f}"
         case Alert():

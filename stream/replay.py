@@ -144,7 +144,7 @@ def _print(pipeline: Pipeline, alerts: list[Alert], seconds: float, console: Con
         console.print(line, soft_wrap=True)
     metrics = pipeline.metrics
     console.print(
-        f"{metrics.samples} samples, {metrics.forecasts} forecasts, {pipeline.lane.verdicts} verdicts, "
+        f"{metrics.samples} samples, {metrics.forecasts.total()} forecasts, {pipeline.lane.verdicts} verdicts, "
         f"{metrics.raised} alarms raised, {metrics.cleared} cleared, {sum(metrics.rejected.values())} inputs rejected, "
         f"in {seconds:.1f} s",
         highlight=False,

@@ -7,7 +7,6 @@ when it is made: most need an extra, and a command that asks for persistence alo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from detectors.forecasters.autoregression import Autoregression
@@ -17,6 +16,7 @@ from detectors.forecasters.persistence import Persistence
 from detectors.forecasters.seasonal import SeasonalNaive
 from detectors.forecasters.smoothing import Smoothing
 from detectors.language.error import ModelError
+from stream.extra import NEEDS, lacking
 from stream.weights import cached_model
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from detectors.language.prompt import Style
 
 __all__ = ["Roster", "RosterError"]
-
-_NEEDS = {"arima": ("statsforecast", "panel"), "recurrent": ("torch", "model"), "graph": ("torch", "model")}
-"""Package and extra of those that need one; all others that do need the extra `model`."""
 
 
 class RosterError(Exception):
@@ -59,7 +56,7 @@ class Roster:
     @property
     def members(self) -> tuple[str, ...]:
         """Those that a panel is made of here: all that are installed but the language model, too slow for every origin."""
-        left_out = {"panel", *(name for name, (package, _) in _NEEDS.items() if find_spec(package) is None)}
+        left_out = {"panel", *filter(lacking, NEEDS)}
         return tuple(name for name in self.names if name not in left_out and not name.startswith("language"))
 
     @property
@@ -77,7 +74,7 @@ class Roster:
         except ImportError as error:
             raise RosterError(
                 f"forecaster {name}: expected the package {error.name}, found none installed. "
-                f"Install it with the extra: pip install 'givre[{_NEEDS.get(name, ('', 'model'))[1]}]'"
+                f"Install it with the extra: pip install 'givre[{NEEDS.get(name, ('', 'model'))[1]}]'"
             ) from None
 
     def panel(self, members: Sequence[Forecaster]) -> Forecaster:

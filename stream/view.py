@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from detectors.alarm import Alarm
-    from detectors.records import Forecast, Sample
+    from detectors.records import Forecast, Sample, Standing
     from stream.clock import Clock
     from stream.pipeline import Pipeline
 
@@ -91,6 +91,7 @@ class View:
         ahead = {f"{f.horizon * f.period_s:g}" for f in self._pipeline.present.forecasts.values()}
         table.add_column(f"5-95 % in {'/'.join(sorted(ahead))} s" if ahead else "5-95 %", justify="right", no_wrap=True)
         table.add_column("last steps | forecast", no_wrap=True)
+        table.add_column("believed", no_wrap=True)
         windows = self._pipeline.lane.snapshots()
         assets = {tag.partition("/")[0] for tag in self._faces}
         common = f"{assets.pop()}/" if len(assets) == 1 else ""
@@ -104,6 +105,7 @@ class View:
                 "" if face.low is None or face.high is None else f"{face.low:g} to {face.high:g}",
                 _ahead(forecast),
                 _spark(values, [row[_MEDIAN] for row in forecast.quantiles] if forecast else []),
+                _believed(self._pipeline.present.standings.get(tag)),
             )
         by = ", ".join(sorted({f.forecaster for f in self._pipeline.present.forecasts.values()})) or "nobody yet"
         return Panel(
@@ -130,7 +132,7 @@ class View:
     def _foot(self) -> RenderableType:
         metrics = self._pipeline.metrics
         line = Text(
-            f"samples {metrics.samples}  scored {metrics.scores}  forecasts {metrics.forecasts}  "
+            f"samples {metrics.samples}  scored {metrics.scores}  forecasts {metrics.forecasts.total()}  "
             f"verdicts {self._pipeline.lane.verdicts}  "
             f"alarms {metrics.raised} raised, {metrics.cleared} cleared  rejected {sum(metrics.rejected.values())}  "
             f"to verdict {_ms(metrics.to_verdict.quantile(0.99))}  on disk {_ms(metrics.to_journal.quantile(0.99))} (p99)",
@@ -165,6 +167,14 @@ def _ahead(forecast: Forecast | None) -> str:
 def _short(value: float) -> str:
     """Three figures, and no exponent where a person would write none."""
     return f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _believed(standing: Standing | None) -> str:
+    """The member of the panel that has the most weight at the next step."""
+    if standing is None:
+        return ""
+    name, weight = max(standing.weights, key=lambda member: member[1])
+    return f"{name} {weight:.0%}"
 
 
 def _spark(past: Sequence[float], future: Sequence[float]) -> Text:

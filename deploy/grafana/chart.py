@@ -25,6 +25,8 @@ __all__ = [
     "forecasters",
     "last_reports",
     "overview",
+    "panel_skill",
+    "panel_weights",
     "parts",
     "parts_timeline",
     "quality_timeline",
@@ -307,12 +309,44 @@ def parts() -> table.Panel:
     )
 
 
+def panel_weights() -> timeseries.Panel:
+    """Which forecaster is believed, tag by tag."""
+    return (
+        style.lines(
+            "Whom the panel believes",
+            "The weight of each forecaster in the forecast of the next step: it grows with each value that it foretold well.",
+        )
+        .with_target(style.Query("A", statement.PANEL_WEIGHTS, alias="$tag_tag: $col"))
+        .unit("percentunit")
+        .min(0)
+        .max(1)
+        .no_value("no value judged yet")
+    )
+
+
+def panel_skill() -> timeseries.Panel:
+    """How well it does."""
+    return (
+        style.lines(
+            "Skill and coverage of the panel",
+            "Skill: above 0 the forecast of the next step is better than the last value, 1 is perfect. Coverage: the share of "
+            "values in the 80 % band, which should be 80 %.",
+        )
+        .with_target(style.Query("A", statement.PANEL_SKILL, alias="$tag_tag: skill"))
+        .with_target(style.Query("B", statement.PANEL_COVERAGE, alias="$tag_tag: coverage"))
+        .unit("percentunit")
+        .no_value("no value judged yet")
+        .thresholds(style.steps((None, "transparent"), (0.8, style.GREEN)))
+        .thresholds_style(c.GraphThresholdsStyleConfig().mode(cm.GraphTresholdsStyleMode.DASHED))
+    )
+
+
 def forecasters() -> table.Panel:
-    """Who forecasts: the language model, or the fallback that stands in for it."""
+    """Who forecasts: the panel, or the fallback that stands in for it; and the language model for itself."""
     return (
         style.grid(
             "Who forecasts",
-            "Each forecaster that spoke of a tag in the last hour: while the model is away, its fallback does.",
+            "Each forecaster that spoke of a tag in the last hour: while the panel is away, persistence does.",
         )
         .with_target(style.Query("A", statement.FORECASTERS, rows=True))
         .no_value("no forecast in an hour")

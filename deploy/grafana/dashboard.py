@@ -91,6 +91,7 @@ def build(signals: Sequence[chart.Signal] = (chart.Signal(),)) -> dm.Dashboard:
             Placed(chart.score_lines(), 12, 8),
             Placed(chart.breach_lines(), 12, 8),
         ],
+        "Forecasters": [Placed(chart.panel_weights(), 12, 8), Placed(chart.panel_skill(), 12, 8)],
         "Alarm history": [Placed(chart.alarm_history(), 24, 9)],
         "Data": [
             Placed(chart.quality_timeline(), 12, 8),

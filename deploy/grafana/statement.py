@@ -25,6 +25,9 @@ __all__ = [
     "LEVELS",
     "NEWEST_FORECAST",
     "NEWEST_SAMPLE",
+    "PANEL_COVERAGE",
+    "PANEL_SKILL",
+    "PANEL_WEIGHTS",
     "PARTS",
     "PARTS_ILL",
     "PARTS_OVER_TIME",
@@ -55,6 +58,8 @@ _ASSET = f"""{_SITE} AND "asset" = '${{asset:raw}}'"""
 THE_TAGS = f'{_ASSET} AND "tag" =~ /^${{tag:regex}}$/'
 """The tags chosen at the top of the page; in a repeated panel, its own."""
 _STEPS = "$timeFilter GROUP BY time($__interval)"
+_JUDGED = """"forecaster" != 'language'"""
+"""Of the forecasts, those that Givre judges by: the panel's, or its stand-in's. The language model's own are there to compare."""
 
 
 def tag_is(site: str, asset: str, tag: str) -> str:
@@ -87,7 +92,7 @@ def tolerance(where: str) -> str:
 def forecast_past(where: str) -> str:
     """What the step before had said of each moment."""
     columns = ", ".join(f'mean("{q}") AS "expected {q}"' for q in LEVELS)
-    return f'SELECT {columns} FROM "forecast" WHERE {where} AND "lead" = \'1\' AND {_STEPS} fill(none)'
+    return f'SELECT {columns} FROM "forecast" WHERE {where} AND {_JUDGED} AND "lead" = \'1\' AND {_STEPS} fill(none)'
 
 
 def forecast_ahead(where: str) -> str:
@@ -97,7 +102,9 @@ def forecast_ahead(where: str) -> str:
     as well would mix in older forecasts, which said something of the same moment from further away.
     """
     columns = ", ".join(['last("q50") AS "forecast q50"', *(f'"{q}" AS "forecast {q}"' for q in LEVELS if q != "q50")])
-    return f'SELECT {columns} FROM "forecast" WHERE {where} AND $timeFilter AND time > now() GROUP BY "lead"'
+    return (
+        f'SELECT {columns} FROM "forecast" WHERE {where} AND {_JUDGED} AND $timeFilter AND time > now() GROUP BY "lead"'
+    )
 
 
 # --- alarms --------------------------------------------------------------------------------------------------------------
@@ -129,6 +136,13 @@ BREACH_AHEAD = _one_line(f"""
 _BREACH = f"""FROM "verdict" WHERE {THE_TAGS} AND "rule" = 'breach' AND {_STEPS}, "tag" fill(none)"""
 BREACH_PROBABILITY = f'SELECT max("probability") {_BREACH}'
 BREACH_LEAD = f'SELECT min("lead_s") {_BREACH}'
+
+# --- the panel of forecasters --------------------------------------------------------------------------------------------
+
+_PANEL = f"""FROM "panel" WHERE {THE_TAGS} AND "lead" = '1' AND {_STEPS}, "tag" fill(none)"""
+PANEL_WEIGHTS = f"SELECT mean(/^weight_/) {_PANEL}"
+PANEL_SKILL = f'SELECT mean("skill") {_PANEL}'
+PANEL_COVERAGE = f'SELECT mean("coverage80") {_PANEL}'
 
 # --- data and Givre itself -----------------------------------------------------------------------------------------------
 

@@ -15,11 +15,14 @@ A member that gives a tag no forecast this time (the language model takes turns)
 was lead 3 two steps ago is lead 1 now. It is judged by what stood in for it; where its leads have run out it sleeps. A member
 that raises, or gives what is no forecast, is left out of that step and named in `faults`.
 
+What a value was to the published forecast of one step before is told as a score (`scores`), whether it may be learnt from or not.
+
 The bands of the mixture are then corrected (`detectors.forecasters.conformal`) and futures drawn (`detectors.forecasters.path`).
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,15 +30,14 @@ import numpy as np
 
 from detectors.forecasters.answer import ask, fault
 from detectors.forecasters.conformal import corrected, learnt
-from detectors.forecasters.distribution import log_probability, mix
+from detectors.forecasters.distribution import cdf, log_probability, mix
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.ledger import Ledger
 from detectors.forecasters.memory import pack, unpack
 from detectors.forecasters.path import drawn_paths
 from detectors.forecasters.resolution import spread_and_step
-from detectors.forecasters.standing import Standing
 from detectors.forecasters.weighting import awake, updated
-from detectors.records import LEVELS, Forecast
+from detectors.records import LEVELS, Forecast, Score, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,6 +102,8 @@ class Panel:
         self._yardstick = names.index(yardstick) if yardstick in names else None
         self._ledger = Ledger(members=len(names), horizon=1)
         self._faults: dict[tuple[str, str], str] = {}
+        self.scores: tuple[Score, ...] = ()
+        """Of the values that the last call of `learn` brought."""
 
     @property
     def name(self) -> str:
@@ -118,6 +122,7 @@ class Panel:
 
     def learn(self, windows: Sequence[Window]) -> None:
         """Judges what was forecast of the new steps of each window, and hands the windows to the members that learn."""
+        self.scores = ()
         if windows:
             self._judge_all(windows)
         for member in self._learners:
@@ -262,17 +267,46 @@ class Panel:
         self._ledger["scale"][rows[better], 2] = lengths[better]
         for back in range(int(fresh.max()) - 1, -1, -1):
             chosen = np.flatnonzero(fresh > back)
+            self.scores += self._score([windows[i] for i in chosen.tolist()], rows[chosen], ends[chosen] - back, back)
             values = np.array([_learnable(windows[i], back) for i in chosen.tolist()])
             some = np.isfinite(values)
             self._judge(rows[chosen][some], ends[chosen][some] - back, values[some])
+
+    def _score(self, windows: Sequence[Window], rows: Rows, steps: Rows, back: int) -> tuple[Score, ...]:
+        """What the published forecasts of one step before had said of the values `back` steps before the windows' ends."""
+        values = np.array([window.values[-1 - back] for window in windows])
+        given = self._ledger.read(rows, steps)[:, 0, _GIVEN]
+        half = self._half_cell(rows, values)
+        below, above = cdf(given, values - half), cdf(given, values + half)
+        logs = log_probability(given, values - half, values + half)
+        pits, densities = (below + above) / 2, logs - np.log(2 * half)
+        return tuple(
+            Score(
+                tag=window.tag,
+                forecaster=self.name,
+                at=window.end_at - timedelta(seconds=back * window.period_s),
+                value=float(values[i]),
+                pit=float(pits[i]),
+                log_score=float(densities[i]),
+                log_probability=float(logs[i]),
+            )
+            for i, window in enumerate(windows)
+            if np.isfinite(values[i]) and np.isfinite(given[i, 0])
+        )
+
+    def _half_cell(self, rows: Rows, values: Array) -> Array:
+        """Half the width of the cells around some values."""
+        spread, step, _ = self._ledger["scale"][rows].T
+        with np.errstate(invalid="ignore"):
+            half: Array = np.maximum(np.maximum(np.maximum(CELL * spread, step), np.abs(values) * 1e-15), 1e-300) / 2
+        return half
 
     def _judge(self, rows: Rows, steps: Rows, values: Array) -> None:
         """What each member had said of these values: rows, steps and values (n,)."""
         ledger = self._ledger
         waiting = ledger.read(rows, steps)
         members, raw, given = waiting[:, :, :_RAW], waiting[:, :, _RAW], waiting[:, :, _GIVEN]
-        spread, step, _ = ledger["scale"][rows].T
-        half = np.maximum(np.maximum(CELL * spread, step), np.abs(values) * 1e-15) / 2
+        half = self._half_cell(rows, values)
         low, high = (values - half)[:, None, None], (values + half)[:, None, None]
         logs = log_probability(members, low, high, broad=DOUBT)
         leads = ledger.leads

@@ -26,7 +26,7 @@ from influxdb_client import InfluxDBClient, Point, WritePrecision
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from detectors.records import Alert, Forecast, Sample, Score, Status, Verdict
+from detectors.records import Alert, Forecast, Sample, Score, Standing, Status, Verdict
 from stream.sinks.point import lines
 from stream.sinks.sink import Refused, SinkUnavailableError
 
@@ -74,7 +74,7 @@ class _Batch:
 class InfluxSink:
     """One bucket (v2) or database (v1); it is not connected until the first write."""
 
-    kinds: frozenset[type] = frozenset({Sample, Forecast, Score, Verdict, Alert, Status})
+    kinds: frozenset[type] = frozenset({Sample, Forecast, Score, Verdict, Alert, Status, Standing})
 
     def __init__(
         self,

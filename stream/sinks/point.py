@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from influxdb_client import Point, WritePrecision
 
-from detectors.records import LEVELS, Alert, Forecast, Quality, Sample, Score, Status, Verdict
+from detectors.records import LEVELS, Alert, Forecast, Quality, Sample, Score, Standing, Status, Verdict
 
 if TYPE_CHECKING:
     from detectors.records import Record
@@ -67,10 +67,22 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901 - one case per 
             if record.verdict is not None:
                 point.field("score", _finite(record.verdict.score))
             return [_line(point)]
+        case Standing():
+            return [_standing_line(record, site)]
         case Status():
             point = Point("givre_status").tag("site", site).tag("subject", record.subject)
             point.field("ok", int(record.ok)).field("detail", record.detail[:MOST_TEXT])
             return [_line(point.time(_micros(record.at), WritePrecision.US))]
+
+
+def _standing_line(record: Standing, site: str) -> str:
+    point = _point("panel", site, record.tag, record.at).tag("lead", str(record.lead)).field("steps", record.steps)
+    for name, weight in record.weights:
+        point.field(f"weight_{name}", float(weight))
+    for name in ("coverage80", "coverage90", "skill"):
+        if (number := getattr(record, name)) is not None:
+            point.field(name, _finite(number))
+    return _line(point)
 
 
 def _forecast_line(record: Forecast, site: str, lead: int) -> str:

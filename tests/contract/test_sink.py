@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import aiomqtt
 import pytest
 
-from detectors.records import LEVELS, AlarmState, Alert, Forecast, Priority, Sample, Status, Verdict
+from detectors.records import LEVELS, AlarmState, Alert, Forecast, Priority, Sample, Standing, Status, Verdict
 from stream.sinks.influxdb import InfluxSink
 from stream.sinks.mqtt import MqttSink
 from stream.sinks.sink import SinkUnavailableError
@@ -120,7 +120,11 @@ class InfluxRig:
             Verdict(tag="x/t", rule="breach", at=AT, score=0.5, probability=0.25, lead_s=30),
             _alert("x/t", 1),
             Status(subject="plc", ok=True, detail="connected", at=AT),
-        ]
+            Standing(
+                tag="x/t", at=AT, lead=1, lead_s=10.0, steps=5, weights=(("f", 0.4), ("g", 0.6)),
+                coverage80=0.8, coverage90=None, skill=None,
+            ),
+        ]  # fmt: skip
         moments = [AT + timedelta(seconds=i) for i in range(count - len(others))]
         return [*(Sample(tag="x/t", value=5.25, source_at=at, arrived_at=at) for at in moments), *others]
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Sample, Status, Verdict
+from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Sample, Standing, Status, Verdict
 from stream.sinks.point import lines
 
 if TYPE_CHECKING:
@@ -111,8 +111,19 @@ def records(newest: int) -> Iterator[Record]:
                 continue
             # The median says when the forecast was made, so that a test can tell which one it is looking at.
             row = tuple(1000 + k + 0.1 * z for z in (-2, -1.5, -0.8, 0, 0.8, 1.5, 2))
-            who = "persistence" if k < -150 else "language"
+            who = "persistence" if k < -150 else "panel"
             yield Forecast(tag=tag, forecaster=who, made_at=at, period_s=STEP_S, quantiles=(row,) * LEADS[-1])
+            if k % 6 == 0:
+                # The language model's own, which the charts of the signals must not show; and whom the panel believes.
+                own = tuple(-x for x in reversed(row))
+                yield Forecast(
+                    tag=tag, forecaster="language", made_at=at, period_s=STEP_S, quantiles=(own,) * LEADS[-1]
+                )
+                weights = (("smoothing", 0.75), ("language", 0.25))
+                yield Standing(
+                    tag=tag, at=at, lead=1, lead_s=STEP_S, steps=k + STEPS, weights=weights,
+                    coverage80=0.81, coverage90=0.9, skill=0.1 + k / 1e4,
+                )  # fmt: skip
     alerts = [
         ("tolerance", "unacknowledged", 1),
         ("tolerance", "acknowledged", 2),
@@ -295,9 +306,17 @@ def test_the_parts_that_are_not_well_are_counted(influx: Influx) -> None:
 def test_each_forecaster_of_the_last_hour_is_named(influx: Influx) -> None:
     rows = influx.ask(substituted(query("Who forecasts")))
     assert {(row["tag"], row["forecaster"]) for row in rows} == {
-        (t, f) for t in TAGS for f in ("language", "persistence")
+        (t, f) for t in TAGS for f in ("language", "panel", "persistence")
     }
     assert max(row["made"] for row in rows) == influx.newest * 1000
+
+
+def test_the_weights_of_the_panel_are_drawn_by_tag_and_forecaster(influx: Influx) -> None:
+    rows = influx.ask(substituted(query("Whom the panel believes")))
+    last = {row["tag"]: row for row in rows}
+    assert set(last) == set(TAGS)
+    assert {row["mean_weight_smoothing"] for row in rows} == {0.75}
+    assert {row["mean_weight_language"] for row in rows} == {0.25}
 
 
 def test_a_question_with_a_fault_in_it_would_be_found(influx: Influx) -> None:

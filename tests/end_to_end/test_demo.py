@@ -37,7 +37,9 @@ def test_a_minute_of_it_loses_nothing_forecasts_with_the_model_and_alarms_the_fa
     assert report["samples"] > 150
     assert report["samples_lost"] == 0
     assert report["samples_rejected"] == 0
-    assert "language" in report["forecasters"]
+    assert report["forecasts"]["panel"] > 50
+    assert report["forecasts"]["language"] > 2
+    assert report["scores"] > 20
     assert report["faults_played"] == report["faults_alarmed"] == 1
     assert report["speed"] == 10
     assert report["latency_verdict_ms"]["p99"] < 200

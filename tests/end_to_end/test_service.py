@@ -90,7 +90,10 @@ def test_history_prints_what_the_journal_holds(service: Service, follower: Follo
     assert [record["value"] for record in records] == [5.5]
     wrong = service.say("history", "--kind", "tags")
     assert wrong.returncode == 1
-    assert "--kind: expected one of sample, forecast, score, verdict, alert, status, found 'tags'" in wrong.stderr
+    assert (
+        "--kind: expected one of sample, forecast, score, standing, verdict, alert, status, found 'tags'"
+        in wrong.stderr
+    )
 
 
 def test_check_names_what_cannot_be_had(service: Service, mosquitto) -> None:

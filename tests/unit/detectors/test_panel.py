@@ -492,3 +492,43 @@ def test_a_constant_stays_certain() -> None:
 def test_impossible_panels_are_refused(members, settings) -> None:
     with pytest.raises(ValueError, match="panel: expected"):
         Panel(members, **settings)
+
+
+def test_each_value_is_scored_by_what_was_published_one_step_before() -> None:
+    rng = np.random.default_rng(7)
+    panel = Panel([Fixed("right"), Fixed("off", shift=3.0)], paths=0)
+    values = np.cumsum(rng.normal(size=401))
+    pits, nats = [], []
+    for end in range(1, 401):
+        normal = tuple(i % 50 != 0 for i in range(max(end - 20, 0), end))
+        latest = tuple(values[max(end - 20, 0) : end])
+        window = Window(tag="a", period_s=60.0, end_at=START + timedelta(minutes=end), values=latest, normal=normal)
+        panel.learn([window])
+        assert len(panel.scores) == (end > 1), "steps that may not be learnt from are scored all the same"
+        for score in panel.scores:
+            assert (score.tag, score.forecaster, score.at, score.value) == (
+                "a",
+                "panel",
+                window.end_at,
+                values[end - 1],
+            )
+            pits.append(score.pit)
+            nats.append(-score.log_score)
+        panel.forecast([window], horizon=3)
+    assert abs(np.mean(pits[50:]) - 0.5) < 0.05
+    assert np.mean(np.array(pits[50:]) < 0.1) == pytest.approx(0.1, abs=0.05)
+    assert np.mean(nats[50:]) == pytest.approx(0.5 * math.log(2 * math.pi * math.e), abs=0.15), (
+        "those of a normal density"
+    )
+    panel.learn([])
+    assert panel.scores == ()
+
+
+def test_several_new_steps_at_once_are_each_scored_if_a_forecast_of_one_step_before_was_published() -> None:
+    panel = Panel([Fixed("right")], paths=0)
+    first = Window(tag="a", period_s=1.0, end_at=START, values=(0.0, 1.0, 0.0))
+    panel.learn([first])
+    panel.forecast([first], horizon=3)
+    later = Window(tag="a", period_s=1.0, end_at=START + timedelta(seconds=2), values=(0.0, 1.0, 0.0, 1.0, 0.5))
+    panel.learn([later])
+    assert [(s.at, s.value) for s in panel.scores] == [(START + timedelta(seconds=1), 1.0)]

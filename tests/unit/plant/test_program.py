@@ -170,7 +170,8 @@ async def test_it_ends_by_itself_after_the_time_asked_for(tmp_path: Path, free_p
     assert await asyncio.wait_for(plant.wait(), LIMIT_S) == 0
     times = sorted({row["source_at"] for row in _rows(tmp_path / "sent.csv")})
     played_s = (datetime.fromisoformat(times[-1]) - datetime.fromisoformat(times[0])).total_seconds()
-    assert 15.0 < played_s <= 21.0
+    # A step of the plant is a second, and a twentieth of one here: on a busy machine a few come late.
+    assert 15.0 < played_s <= 25.0
     assert _rows(tmp_path / "labels.csv") == []
 
 

@@ -117,7 +117,7 @@ def test_a_sound_file_is_ok_in_one_short_page(write: Callable[..., Path], tmp_pa
     assert (report.problems, report.warnings, report.exit_code) == ([], [], 0)
     assert page(report).splitlines() == [
         "    note  site demo: 1 tag, 1 asset, 1 source, 1 sink",
-        "    note  no language model: forecasts by persistence",
+        "    note  forecasts of 12 steps: persistence, seasonal, smoothing, harmonic, autoregression; no language model",
         f"{tmp_path / 'c.yaml'}: ok",
     ]
     assert not (tmp_path / "state").exists()
@@ -319,3 +319,16 @@ def test_all_endpoints_there_is_ok_and_a_wrong_database_is_not(write: Callable[.
     (found,) = check(write(*there, ("bucket: givre", "bucket: none")), connect=True).problems
     assert found.startswith("sink store: ")
     assert "none" in found
+
+
+def test_a_forecaster_whose_package_is_not_installed_is_named_with_its_extra(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.extra.find_spec", lambda name: None if name == "statsforecast" else object())
+    path = write()
+    path.write_text(path.read_text() + "panel: {members: [persistence, arima]}\n")
+    report = check(path, connect=False)
+    (problem,) = report.problems
+    assert (
+        "panel.members.1: expected a forecaster that is installed (pip install 'givre[panel]'), found arima" in problem
+    )

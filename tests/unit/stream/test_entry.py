@@ -12,7 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Score, Status, Verdict
+from detectors.records import (
+    AlarmState,
+    Alert,
+    Forecast,
+    Priority,
+    Quality,
+    Record,
+    Sample,
+    Score,
+    Standing,
+    Status,
+    Verdict,
+)
 from stream.entry import decode, encode, micros, moment
 
 moments = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1))
@@ -62,6 +74,10 @@ scores = st.builds(
     Score, tag=tags, forecaster=tags, at=moments, value=numbers, pit=st.floats(0, 1), log_score=numbers,
     log_probability=numbers, outside=st.booleans(),
 )  # fmt: skip
+standings = st.builds(
+    Standing, tag=tags, at=moments, lead=st.integers(1, 512), lead_s=numbers, steps=st.integers(0, 2**40),
+    weights=st.lists(st.tuples(tags, numbers), max_size=3).map(tuple), coverage80=maybe, coverage90=maybe, skill=maybe,
+)  # fmt: skip
 statuses = st.builds(Status, subject=tags, ok=st.booleans(), detail=st.text(), at=moments)
 
 
@@ -73,7 +89,7 @@ def kept(record: Record) -> Record:
     return replace(record, paths=()) if isinstance(record, Forecast) else record
 
 
-@given(samples | verdicts | alerts | forecasts | statuses | scores)
+@given(samples | verdicts | alerts | forecasts | statuses | scores | standings)
 def test_what_goes_in_comes_out_but_for_the_paths_of_a_forecast(record: Record) -> None:
     assert decode(encode(record)) == kept(record)
 

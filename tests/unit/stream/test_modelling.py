@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from detectors.forecasters.in_turn import InTurn
+from detectors.forecasters.panel import Panel
 from detectors.records import LEVELS, Forecast, Score, Status, Window
 from stream.clock import SystemClock
+from stream.model_process import Forecasting
 from stream.modelling import ModelLane
 from stream.schedule import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = Window(tag="hx/t", period_s=10, end_at=T0, values=(1.0, 2.0, 3.0))
@@ -87,7 +91,48 @@ class FakeScorer(Fake):
         return super().forecast([w for w in windows if w.tag not in self.refused], horizon=horizon)
 
 
-def refuse() -> Fake:
+@dataclass
+class Pupil(Fake):
+    """Learns nothing but that it was fitted: from then on it expects a hundred more."""
+
+    name: str = "pupil"
+    lies: bool = False
+    fitted: bool = False
+    due: tuple[str, ...] = (WINDOW.tag,)
+
+    def learn(self, windows: Sequence[Window]) -> None:
+        pass
+
+    def refit(self, tag: str) -> None:
+        self.fitted, self.due = True, ()
+
+    def save(self) -> bytes:
+        return b"yes" if self.fitted else b"no"
+
+    def restore(self, saved: bytes) -> None:
+        self.fitted = saved == b"yes"
+        self.due = () if self.fitted else self.due
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        made = super().forecast(windows, horizon=horizon)
+        if not self.fitted:
+            return made
+        return [replace(one, quantiles=tuple(tuple(x + 100 for x in row) for row in one.quantiles)) for one in made]
+
+
+def with_model(model: Fake) -> Forecasting:
+    """A panel of a language model and one that is honest."""
+    speaker = InTurn(model)
+    panel = Panel([speaker, Fake("other", lies=False)])
+    reader = model if isinstance(model, FakeScorer) else None
+    return Forecasting(panel=panel, speaker=speaker, reader=reader, description="fakes")
+
+
+def with_pupil(state: Path | None = None, *, patient: bool = False) -> Forecasting:
+    return Forecasting(panel=Panel([Pupil()]), state=state, patient=patient, description="a pupil")
+
+
+def refuse() -> Forecasting:
     raise ValueError("model folder '/no/where': expected config.json, found nothing")
 
 
@@ -103,13 +148,13 @@ class Bench:
 
     async def ask(self, first: float = 1.0) -> Forecast:
         window = replace(WINDOW, values=(first, 2.0, 3.0))
-        (made,) = (await self.lane.ask(Turn((window,), (window,), ()))).forecasts
+        (made,) = (await self.lane.ask(Turn((window,), (window,), (window,)))).forecasts
         return made
 
 
 @pytest.fixture
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
-    build = getattr(request, "param", partial(Fake, "model"))
+    build = getattr(request, "param", partial(with_model, Fake()))
     said: list[Status] = []
     lane = ModelLane(
         build,
@@ -129,7 +174,10 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 async def test_until_the_model_is_up_the_fallback_forecasts_under_its_own_name(bench: Bench) -> None:
     assert (await bench.ask()).forecaster == "fallback"
     await bench.until(lambda: bench.lane.up)
-    assert (await bench.ask()).forecaster == "model"
+    assert (await bench.ask()).forecaster == "panel"
+    turn = Turn((WINDOW,), (WINDOW,), (WINDOW,))
+    assert [one.forecaster for one in (await bench.lane.ask(turn)).opinions] == ["model"]
+    assert (await bench.lane.ask(Turn((WINDOW,)))).opinions == (), "it was not its turn"
 
 
 @pytest.mark.parametrize("lie", [-4, -5, -6, -7], ids=["too short", "nan", "quantiles cross", "another tag"])
@@ -138,19 +186,21 @@ async def test_an_answer_that_is_not_whole_is_refused_within_the_same_call(bench
     assert (await bench.ask(lie)).forecaster == "fallback"
     assert not bench.said[-1].ok
     assert "forecasts by fallback" in bench.said[-1].detail
-    assert (await bench.ask()).forecaster == "model"
+    assert (await bench.ask()).forecaster == "panel"
 
 
-async def test_a_failing_forecast_costs_one_tick_and_three_in_a_row_a_restart(bench: Bench) -> None:
+async def test_a_failing_model_costs_its_own_part_of_a_turn_and_three_in_a_row_a_restart(bench: Bench) -> None:
     await bench.until(lambda: bench.lane.up)
     first = bench.lane.pid
-    assert (await bench.ask(-1)).forecaster == "fallback"
-    assert "CUDA error" in bench.said[-1].detail
-    assert (await bench.ask()).forecaster == "model"
+    assert (await bench.ask(-1)).forecaster == "panel"
+    assert (bench.said[-1].ok, "CUDA error" in bench.said[-1].detail) == (False, True)
+    assert bench.said[-1].detail.endswith("the other forecasters go on")
+    assert (await bench.ask()).forecaster == "panel"
+    assert (bench.said[-1].ok, bench.said[-1].detail) == (True, "fakes")
     for _ in range(3):
-        await bench.ask(-1)
+        assert (await bench.ask(-1)).forecaster == "panel"
     await bench.until(lambda: bench.lane.up and bench.lane.pid != first)
-    assert (await bench.ask()).forecaster == "model"
+    assert (await bench.ask()).forecaster == "panel"
 
 
 @pytest.mark.parametrize("fault", [-2, -3], ids=["killed", "hangs"])
@@ -160,7 +210,7 @@ async def test_a_dead_or_hanging_process_is_replaced_and_the_call_is_answered(be
     assert (await bench.ask(fault)).forecaster == "fallback"
     assert not bench.said[-1].ok
     await bench.until(lambda: bench.lane.up and bench.lane.pid != first)
-    assert (await bench.ask()).forecaster == "model"
+    assert (await bench.ask()).forecaster == "panel"
     assert bench.said[-1].ok
 
 
@@ -171,13 +221,13 @@ async def test_a_model_that_cannot_be_loaded_is_said_with_its_reason_and_tried_a
     assert (await bench.ask()).forecaster == "fallback"
 
 
-@pytest.mark.parametrize("bench", [FakeScorer], indirect=True)
+@pytest.mark.parametrize("bench", [partial(with_model, FakeScorer())], indirect=True)
 async def test_scores_come_with_what_they_cost_and_a_lying_one_is_refused(bench: Bench) -> None:
     await bench.until(lambda: bench.lane.up)
-    turn = Turn((WINDOW,), (WINDOW,), ())
+    turn = Turn((WINDOW,), (WINDOW,), (WINDOW,))
     answer = await bench.lane.ask(turn)
     assert [(s.tag, s.at, s.pit) for s in answer.scores] == [("hx/t", T0, 0.25)]
-    assert (answer.by_model, answer.spent.scored, answer.spent.drawn) == (True, 1, 1)
+    assert (answer.by_model, *answer.spent[3:]) == (True, 1, 1, 1)
     for first, said in (
         (11.5, "a PIT of 1.5"),
         (9.0, "which was not asked"),
@@ -185,7 +235,7 @@ async def test_scores_come_with_what_they_cost_and_a_lying_one_is_refused(bench:
         (8.0, "nan"),
     ):
         lying = replace(WINDOW, values=(first, 2.0, 3.0))
-        answer = await bench.lane.ask(Turn((lying,), (lying,), ()))
+        answer = await bench.lane.ask(Turn((lying,), (lying,), (lying,)))
         assert (answer.by_model, answer.scores) == (False, [])
         assert [f.forecaster for f in answer.forecasts] == ["fallback"]
         assert said in bench.said[-1].detail
@@ -193,16 +243,90 @@ async def test_scores_come_with_what_they_cost_and_a_lying_one_is_refused(bench:
 
 
 @pytest.mark.parametrize(
-    "bench", [partial(FakeScorer, refused=("hx/b",), shortfall="memory on cuda: too little")], indirect=True
+    "bench",
+    [partial(with_model, FakeScorer(refused=("hx/b",), shortfall="memory on cuda: too little"))],
+    indirect=True,
 )
-async def test_tags_without_room_are_forecast_by_the_fallback_and_the_shortfall_is_said(bench: Bench) -> None:
+async def test_tags_without_room_are_forecast_by_the_others_and_the_shortfall_is_said(bench: Bench) -> None:
     await bench.until(lambda: bench.lane.up)
     windows = (WINDOW, replace(WINDOW, tag="hx/b"), replace(WINDOW, tag="hx/c"))
-    answer = await bench.lane.ask(Turn(windows[:2], windows[:2], windows[2:]))
-    assert {f.tag: f.forecaster for f in answer.forecasts} == {"hx/t": "model", "hx/b": "fallback", "hx/c": "fallback"}
+    answer = await bench.lane.ask(Turn(windows, windows[:2], windows[:2]))
+    assert {f.tag: f.forecaster for f in answer.forecasts} == dict.fromkeys(("hx/t", "hx/b", "hx/c"), "panel")
+    assert [f.tag for f in answer.opinions] == ["hx/t"]
     assert answer.refused == ("hx/b",)
     assert (bench.said[-1].subject, bench.said[-1].ok) == ("model.memory", False)
     assert bench.said[-1].detail == "memory on cuda: too little"
+
+
+@dataclass
+class Clumsy(Fake):
+    """Fails at one window."""
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        if any(window.values[0] == 5 for window in windows):
+            raise ArithmeticError("no convergence")
+        return super().forecast(windows, horizon=horizon)
+
+
+@pytest.mark.parametrize(
+    "bench", [partial(Forecasting, panel=Panel([Clumsy("clumsy"), Fake("other", lies=False)]))], indirect=True
+)
+async def test_a_member_of_the_panel_that_fails_is_named_as_long_as_it_does(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    assert (await bench.ask(5)).forecaster == "panel"
+    assert (bench.said[-1].subject, bench.said[-1].ok) == ("model.panel", False)
+    assert bench.said[-1].detail == "clumsy is left out, forecast: ArithmeticError: no convergence"
+    said = len(bench.said)
+    await bench.ask(5)
+    assert len(bench.said) == said
+    await bench.ask()
+    assert (bench.said[-1].subject, bench.said[-1].ok) == ("model.panel", True)
+
+
+@pytest.mark.parametrize("bench", [with_pupil], indirect=True)
+async def test_members_are_fitted_beside_the_turns(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    async with asyncio.timeout(10):
+        while (await bench.ask()).quantiles[0][0] < 90:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("bench", [partial(with_pupil, patient=True)], indirect=True)
+async def test_where_there_is_time_the_fit_comes_before_the_forecast(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    assert (await bench.ask()).quantiles[0][0] > 90
+
+
+async def test_what_was_learnt_is_kept_over_a_clean_stop_and_damage_to_it_is_said(tmp_path: Path) -> None:
+    state, said = tmp_path / "panel.state", []
+
+    async def run(turns: int, before: int = 0) -> tuple[Forecast, int]:
+        lane = ModelLane(
+            partial(with_pupil, state, patient=True), fallback=Fake("fallback", lies=False), horizon=HORIZON,
+            report=said.append, clock=SystemClock(),
+        )  # fmt: skip
+        task = asyncio.create_task(lane.run())
+        bench = Bench(lane)
+        await bench.until(lambda: lane.up)
+        steps = 0
+        for i in range(before, before + turns):
+            window = replace(WINDOW, end_at=T0 + timedelta(seconds=10 * i))
+            answer = await lane.ask(Turn((window,)))
+            steps = max([steps, *(one.steps for one in answer.standings)])
+        task.cancel()
+        await asyncio.wait([task])
+        return answer.forecasts[0], steps
+
+    await run(20)
+    assert state.exists()
+    assert not state.with_suffix(".new").exists()
+    made, steps = await run(1, before=20)
+    assert steps == 20, "the panel goes on counting where it was"
+    assert made.quantiles[0][3] > 90, "and so do its members"
+    state.write_bytes(state.read_bytes()[:-20])
+    _, steps = await run(1, before=21)
+    assert steps == 0
+    assert (said[-1].ok, "it begins anew" in said[-1].detail) == (True, True)
 
 
 @pytest.mark.parametrize("bench", [None], indirect=True)

@@ -157,7 +157,7 @@ async def test_forecasts_are_made_when_steps_close(journal: Journal) -> None:
     for _ in range(5):
         await feed.queue.put(([sample(0)], None))
         await asyncio.sleep(0.1)
-    await until(lambda: subject.metrics.forecasts >= 2)
+    await until(lambda: subject.metrics.forecasts.total() >= 2)
     await subject.settled()
     assert subject.present.forecasts["hx/t"].forecaster == "persistence"
     subject.stop()

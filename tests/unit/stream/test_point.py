@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Record, Sample, Score, Status, Verdict
+from detectors.records import (
+    AlarmState,
+    Alert,
+    Forecast,
+    Priority,
+    Quality,
+    Record,
+    Sample,
+    Score,
+    Standing,
+    Status,
+    Verdict,
+)
 from stream.sinks.point import LEADS, MOST_TEXT, lines
 
 AT = datetime(2026, 11, 23, 5, 13, 20, 123457, tzinfo=UTC)
@@ -39,6 +51,11 @@ def alert(**more: object) -> Alert:
 def score(**more: object) -> Score:
     fields = {"pit": 0.25, "log_score": -1.5, "log_probability": -4.5}
     return Score(tag="hx/water", forecaster="language", at=AT, value=5.1, **{**fields, **more})
+
+
+def standing(**more: object) -> Standing:
+    fields = {"coverage80": 0.79, "coverage90": 0.91, "skill": 0.12, "weights": (("NAME", 1.0),)}
+    return Standing(tag="hx/water", at=AT, lead=3, lead_s=30.0, steps=42, **{**fields, **more})
 
 
 def forecast(horizon: int) -> Forecast:
@@ -76,6 +93,15 @@ def forecast(horizon: int) -> Forecast:
             f"score,asset=hx,forecaster=language,site=demo,tag=water log_score=-1.5,nats=4.5,outside=1i,pit=0.25 {US}",
         ),
         (
+            standing(weights=(("smoothing", 0.75), ("language", 0.25))),
+            ("panel,asset=hx,lead=3,site=demo,tag=water coverage80=0.79,coverage90=0.91,"
+            f"skill=0.12,steps=42i,weight_language=0.25,weight_smoothing=0.75 {US}"),
+        ),
+        (
+            standing(coverage80=None, coverage90=None, skill=None),
+            f"panel,asset=hx,lead=3,site=demo,tag=water steps=42i,weight_NAME=1 {US}",
+        ),
+        (
             alert(),
             ("alarm,asset=hx,priority=high,rule=tolerance,site=demo,tag=water "
             f'active=1i,sequence=7i,state="unacknowledged",text="too warm" {US}'),
@@ -90,7 +116,10 @@ def forecast(horizon: int) -> Forecast:
             f'givre_status,site=demo,subject=source.plc detail="no answer",ok=0i {US}',
         ),
     ],
-    ids=["good", "uncertain", "bad", "verdict", "breach", "score", "left the grid", "raised", "returned", "status"],
+    ids=[
+        "good", "uncertain", "bad", "verdict", "breach", "score", "left the grid", "panel", "panel that has judged nothing",
+        "raised", "returned", "status",
+    ],
 )  # fmt: skip
 def test_a_record_is_one_line(record: Record, expected: str) -> None:
     assert lines(record, "demo") == [expected]
@@ -142,6 +171,7 @@ def test_the_documentation_names_every_measurement_label_and_field() -> None:
         Sample(tag="hx/w", value=1.5, source_at=AT, arrived_at=AT, quality=Quality.UNCERTAIN, reason="r"),
         forecast(1),
         score(),
+        standing(),
         verdict(value=1.5, low=1.5, high=1.5, probability=0.5, lead_s=1.5),
         alert(verdict=verdict()),
         Status(subject="model", ok=True, detail="d", at=AT),

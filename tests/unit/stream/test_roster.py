@@ -39,7 +39,7 @@ def test_what_is_not_installed_is_no_member_and_is_named_with_its_extra(monkeypa
     monkeypatch.setitem(sys.modules, "statsforecast", None)
     with pytest.raises(RosterError, match=r"expected the package statsforecast, found none .* 'givre\[panel\]'"):
         Roster().make("arima")
-    monkeypatch.setattr("stream.roster.find_spec", lambda _name: None)
+    monkeypatch.setattr("stream.extra.find_spec", lambda _name: None)
     assert "arima" not in Roster().members
 
 
