@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DIGITS", "HEAD_ROOM", "KEPT", "Anchor", "Grid", "anchor", "life"]
+__all__ = ["DIGITS", "HEAD_ROOM", "KEPT", "Anchor", "Grid", "anchor", "in_text", "life"]
 
 DIGITS = 3
 """Digits per value: 1,000 cells."""
@@ -85,33 +85,55 @@ def life(context: int, shortest: int) -> int:
     return max(context - max(int(context * KEPT), shortest), 1)
 
 
-def anchor(values: Sequence[float], first_step: int, *, context: int, shortest: int, offset: int = 0) -> Anchor | None:
+def anchor(
+    values: Sequence[float],
+    first_step: int,
+    *,
+    context: int,
+    shortest: int,
+    offset: int = 0,
+    normal: Sequence[bool] = (),
+) -> Anchor | None:
     """Where the text of a window begins; a function of the window alone, so that any reader of it agrees.
 
     `values` are the steps of a window, holes as NaN; `first_step` is the number of the first one on the tag's own time axis.
     The text starts behind the last hole (a gap is never bridged), and at a step number that is `offset` modulo its `life`:
-    so it holds between a quarter and a whole context, and is begun anew once in three quarters of it. The grid is laid
-    over that first quarter (over the first `shortest` values where the run itself is younger), and anew over all so far when
-    a value leaves it. None if the run behind the last hole is shorter than `shortest`, or holds what no grid can.
+    so it holds between a quarter and a whole context, and is begun anew once in three quarters of it. Steps that are not
+    `normal` (as many as values; none: all are) are left out of it, whatever they hold; where that leaves too few, it starts
+    behind the last hole. The grid is laid over the first quarter (over the first `shortest` values where the run itself is
+    younger), and anew over all so far when a value leaves it. None if there are fewer than `shortest` values to be read, or
+    one that no grid can hold.
     """
     end = len(values)
+    flags = normal or (True,) * end
     run = end
-    while run > 0 and math.isfinite(values[run - 1]):
+    while run > 0 and (math.isfinite(values[run - 1]) or not flags[run - 1]):
         run -= 1
-    if end - run < shortest:
-        return None
     lives = life(context, shortest)
     kept = max(context - lives, shortest)
     last = first_step + end
     # The latest aligned step with enough behind it to begin with.
     aligned = (last - kept - offset) // lives * lives + offset - first_step
     start = max(aligned, run)
-    base = start + (kept if start == aligned else shortest)
+    text = in_text(values, flags, start)
+    if len(text) < shortest:
+        start = run
+        text = in_text(values, flags, start)
+        if len(text) < shortest:
+            return None
+    base = kept if start == aligned else shortest
     try:
-        grid = Grid.lay(values[start:base])
-        for i in range(base, end):
-            if grid.encode(values[i]) is None:
-                grid = Grid.lay(values[start : i + 1])
+        grid = Grid.lay(text[:base])
+        for i in range(base, len(text)):
+            if grid.encode(text[i]) is None:
+                grid = Grid.lay(text[: i + 1])
     except ValueError:
         return None
     return Anchor(start=start, grid=grid)
+
+
+def in_text(values: Sequence[float], normal: Sequence[bool], start: int) -> list[float]:
+    """The values of a window that its text holds: the normal ones from `start` on."""
+    if all(normal[start:]):
+        return list(values[start:])
+    return [value for value, flag in zip(values[start:], normal[start:], strict=True) if flag]

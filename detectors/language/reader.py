@@ -8,6 +8,9 @@ score. Both are uniform, and as high as can be, where the model is right.
 Callers hand over whole windows, every time. The reader compares them with what it has read and does the least: one pass over
 the new values of all tags together, and a second one over those texts that have to begin anew (`codec.anchor` says when). It
 owes its answers to the windows alone, so a process that was killed goes on where it was.
+
+What is not normal (a step in alarm) is scored and not kept: the text stands still at the last normal value, and each value is
+scored as if it came next, however long that lasts. A fault is no context to be expected from.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import numpy as np
 import torch
 
 from detectors.language.cache import Cache, Reading
-from detectors.language.codec import anchor, life
+from detectors.language.codec import anchor, in_text, life
 from detectors.language.plan import PASS_TOKENS
 from detectors.records import Score
 
@@ -48,7 +51,7 @@ MOMENTS = 8
 
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """How far a tag has been read: to step `end`, with the steps up to there in `values`.
+    """How far a tag has been read: to step `end`, with the steps up to there in `values`, and which of them are `normal`.
 
     Its text stands in row `row` of the cache, begins with the value of step `begin`, is written on `grid` and has `length`
     tokens; `expected` holds the log probabilities of the next value's first symbol. Without a `grid` there is no text;
@@ -59,6 +62,7 @@ class Place:
     period_s: float = 0.0
     end: int = 0
     values: tuple[float, ...] = ()
+    normal: tuple[bool, ...] = ()
     grid: Grid | None = None
     begin: int = 0
     length: int = 0
@@ -71,7 +75,7 @@ class _Work:
 
     place: Place
     window: Window
-    pending: list[float]
+    pending: list[tuple[float, bool]]
     scores: list[Score] = field(default_factory=list)
 
 
@@ -118,9 +122,9 @@ class Reader:
         return set(self._places)
 
     def place(self, tag: str) -> Place | None:
-        """How far a tag has been read; None if it has no text at present."""
+        """How far a tag has been read; None if it has no text at present, or its text does not reach to the present."""
         place = self._places.get(tag)
-        return place if place is not None and place.length else None
+        return place if place is not None and place.length and place.normal[-1] else None
 
     def forget(self, tags: Sequence[str]) -> None:
         """Drops tags; their rows are used for others."""
@@ -145,22 +149,34 @@ class Reader:
         place = self._places[window.tag]
         end = round(window.end_at.timestamp() / window.period_s)
         values = window.values[-self.context :]
+        normal = window.normal[-self.context :] or (True,) * len(values)
         ahead = end - place.end
         if place.period_s == window.period_s and 0 <= ahead <= min(CATCH_UP, len(values)):
             known = values[: len(values) - ahead]
             # A window that has become longer at its far end, or shorter, is another text.
-            if len(known) <= len(place.values) <= len(values) and _same(known, place.values[-len(known) :]):
-                return _Work(place=place, window=window, pending=list(values[len(known) :]))
-        place.period_s, place.end, place.values, place.length = window.period_s, end, values, 0
+            if (
+                len(known) <= len(place.values) <= len(values)
+                and _same(known, place.values[-len(known) :])
+                and normal[: len(known)] == place.normal[-len(known) :]
+            ):
+                new = zip(values[len(known) :], normal[len(known) :], strict=True)
+                return _Work(place=place, window=window, pending=list(new))
+        place.period_s, place.end, place.length = window.period_s, end, 0
+        place.values, place.normal = values, normal
         self._lay_anchor(window.tag, place)
         return _Work(place=place, window=window, pending=[])
 
     def _lay_anchor(self, tag: str, place: Place) -> None:
         """Where does the text of a place begin now? If that is not where it did, it has to be read anew."""
         first = place.end - len(place.values) + 1
+        # A text that has stood still since the last normal value is one that ends there.
+        reach = len(place.values) if any(place.normal) else 0
+        while reach and not place.normal[reach - 1]:
+            reach -= 1
         found = anchor(
-            place.values,
+            place.values[:reach],
             first,
+            normal=place.normal[:reach],
             context=self.context,
             shortest=self._min_context,
             offset=offset_of(tag, life(self.context, self._min_context)),
@@ -184,7 +200,7 @@ class Reader:
     def _text(self, place: Place) -> list[int]:
         assert place.grid is not None
         alphabet, text = self._model.alphabet, [self._model.alphabet.begin]
-        for value in place.values[place.begin - place.end - 1 :]:
+        for value in in_text(place.values, place.normal, place.begin - place.end - 1 + len(place.values)):
             cell = place.grid.encode(value)
             assert cell is not None  # the anchor lays a grid that holds every value of the text
             text += alphabet.tokens(cell)
@@ -192,27 +208,34 @@ class Reader:
 
     def _read_one(self, works: Sequence[_Work]) -> None:
         """Takes the next value of each of some windows: scores it, then moves on."""
-        scored = [work for work in works if work.place.grid is not None and math.isfinite(work.pending[0])]
+        scored = [work for work in works if work.place.grid is not None and math.isfinite(work.pending[0][0])]
         if scored:
             self._score(sorted(scored, key=lambda work: work.place.row))
         for work in works:
             place = work.place
-            place.values = (*place.values, work.pending.pop(0))[-min(self.context, len(work.window.values)) :]
+            value, normal = work.pending.pop(0)
+            most = min(self.context, len(work.window.values))
+            place.values, place.normal = (*place.values, value)[-most:], (*place.normal, normal)[-most:]
             place.end += 1
-            self._lay_anchor(work.window.tag, place)
+            if normal:
+                self._lay_anchor(work.window.tag, place)
 
     def _score(self, works: Sequence[_Work]) -> None:
         alphabet = self._model.alphabet
         places = [work.place for work in works]
-        cells = [_nearest(place, work.pending[0]) for place, work in zip(places, works, strict=True)]
+        cells = [_nearest(place, work.pending[0][0]) for place, work in zip(places, works, strict=True)]
         first = torch.stack([place.expected for place in places if place.expected is not None])[:, None]
         hidden = self._append(places, [list(alphabet.tokens(cell)) for cell in cells], keep=alphabet.tokens_per_value)
         after = self._model.log_probabilities(hidden)
         # Behind the last symbol comes the separator, which says nothing; behind that, the next value.
         expected = torch.cat((first, after[:, : alphabet.per_value - 1]), dim=1).double().cpu().numpy()
         for i, (work, cell) in enumerate(zip(works, cells, strict=True)):
-            work.place.expected = after[i, -1]
             work.scores.append(_score(work, expected[i], cell, alphabet.spell(cell)))
+            if work.pending[0][1]:
+                work.place.expected = after[i, -1]
+            else:
+                # Taken back: what stands behind the end of a text is never seen, and overwritten next.
+                work.place.length -= alphabet.tokens_per_value
 
     def _append(self, places: Sequence[Place], texts: Sequence[list[int]], *, keep: int) -> Tensor:
         """Passes tokens behind what the places have; hidden states behind the last `keep` of each (places, keep, hidden)."""
@@ -258,7 +281,7 @@ def _nearest(place: Place, value: float) -> int:
 
 def _score(work: _Work, expected: NDArray[np.float64], cell: int, symbols: Sequence[int]) -> Score:
     """PIT and log score from the log probabilities of each symbol (symbols a value, symbols) and the symbols that came."""
-    value, grid, window = work.pending[0], work.place.grid, work.window
+    (value, _), grid, window = work.pending[0], work.place.grid, work.window
     assert grid is not None
     below, log_here = 0.0, 0.0
     for row, symbol in zip(expected, symbols, strict=True):

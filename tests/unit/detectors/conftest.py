@@ -23,9 +23,12 @@ ORIGIN = datetime(2026, 11, 23, tzinfo=UTC)
 def window() -> Callable[..., Window]:
     """A window of values that ends at step `end`."""
 
-    def make(values: Sequence[float], *, end: int, tag: str = "x/t", period_s: float = 10.0) -> Window:
+    def make(
+        values: Sequence[float], *, end: int, tag: str = "x/t", period_s: float = 10.0, normal: Sequence[bool] = ()
+    ) -> Window:
         at = ORIGIN + timedelta(seconds=end * period_s)
-        return Window(tag=tag, period_s=period_s, end_at=at, values=tuple(map(float, values)))
+        flags = tuple(map(bool, normal))
+        return Window(tag=tag, period_s=period_s, end_at=at, values=tuple(map(float, values)), normal=flags)
 
     return make
 
@@ -65,12 +68,15 @@ class Twin:
         first = round(window.end_at.timestamp() / window.period_s) - len(values) + 1
         lives = self.context - max(self.context // 4, self.min_context)
         offset = zlib.crc32(window.tag.encode()) % 8 * (lives // 8)
-        return anchor(values, first, context=self.context, shortest=self.min_context, offset=offset)
+        normal = window.normal[-self.context :]
+        return anchor(values, first, context=self.context, shortest=self.min_context, offset=offset, normal=normal)
 
     def shares(self, window: Window, cells: Sequence[int]) -> list[tuple[float, float]]:
         """Behind the window's text: the share below, and that of, each of `cells`, one after the other."""
         found = self.anchor(window)
-        values = window.values[-self.context :][found.start :]
+        values = window.values[-self.context :]
+        normal = window.normal[-self.context :] or (True,) * len(values)
+        values = [v for v, flag in zip(values[found.start :], normal[found.start :], strict=True) if flag]
         text = [self.alphabet.begin]
         for value in values:
             text += self.alphabet.tokens(found.grid.encode(value))

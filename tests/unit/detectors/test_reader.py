@@ -215,3 +215,53 @@ def test_a_row_that_is_full_is_said() -> None:
     cache = Cache(shape, rows=1, capacity=4, device=torch.device("cpu"), dtype=torch.float32)
     with pytest.raises(ValueError, match="at most 4 tokens in a row, found 5"):
         Reading(cache, torch.tensor([0]), torch.tensor([3]), 2)
+
+
+def test_what_is_in_alarm_is_scored_as_if_it_came_behind_the_last_normal_value(
+    tiny_model, reader, twin, window
+) -> None:
+    """Short alarms and long ones, among them one that outlasts the window: the twin reads the last normal window again."""
+    random = np.random.default_rng(3)
+    slow = twin(tiny_model("splits"), context=CONTEXT, min_context=SHORTEST)
+    fast, steps = reader(), 300
+    values = series("smooth", steps, random)
+    normal = np.ones(steps, dtype=bool)
+    for begin, end in ((30, 31), (50, 58), (80, 140), (170, 190), (200, 203)):
+        values[begin:end] += 30
+        normal[begin:end] = False
+    before, compared = None, {True: 0, False: 0}
+    for now in range(CONTEXT, steps):
+        part = slice(now - CONTEXT + 1, now + 1)
+        w = window(values[part], end=now, normal=normal[part])
+        [scores] = fast.read([w])
+        if before is not None and (expected := slow.score(before, values[now])) is not None:
+            (score,) = scores
+            assert score.pit == pytest.approx(expected[0], abs=1e-4)
+            assert score.log_score == pytest.approx(expected[1], abs=1e-4)
+            compared[bool(normal[now])] += 1
+        assert (fast.place("x/t") is None) or normal[now], "nothing is forecast from the middle of an alarm"
+        before = w if normal[now] else before
+    assert compared[False] >= 80
+    assert compared[True] >= 100
+
+
+def test_a_text_goes_on_behind_an_alarm_without_its_values(reader, window) -> None:
+    values = np.sin(np.arange(60.0))
+    normal = np.ones(60, dtype=bool)
+    normal[40:45] = False
+    raised = values + 50.0 * ~normal
+    fast = reader()
+    fast.read([window(raised[:40][-CONTEXT:], end=39)])
+    grid, quiet = fast.place("x/t").grid, 0
+    for now in range(40, 60):
+        part = slice(now - CONTEXT + 1, now + 1)
+        begun = fast.texts_begun
+        [scores] = fast.read([window(raised[part], end=now, normal=normal[part])])
+        assert [s.outside for s in scores] == [not normal[now]], "fifty is off the grid, and stays off it"
+        quiet += fast.texts_begun == begun
+    assert quiet >= 12
+    place = fast.place("x/t")
+    assert place.grid.cell < 2 * grid.cell
+    again = reader()
+    again.read([window(raised[60 - CONTEXT :], end=59, normal=normal[60 - CONTEXT :])])
+    assert again.place("x/t").length == place.length
