@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from detectors.forecasters.autoregression import Autoregression
+from detectors.forecasters.boosted import Boosted
 from detectors.forecasters.harmonic import Harmonic
 from detectors.forecasters.panel import Panel
 from detectors.forecasters.persistence import Persistence
@@ -62,7 +63,7 @@ class Roster:
     @property
     def quick(self) -> tuple[str, ...]:
         """Those that need no extra and take seconds: who forecasts where nobody was named."""
-        return ("persistence", "seasonal", "smoothing", "harmonic", "autoregression", "panel")
+        return ("persistence", "seasonal", "smoothing", "harmonic", "autoregression", "boosted", "panel")
 
     def make(self, name: str) -> Forecaster:
         """A new forecaster; raises RosterError for an unknown name, a missing extra or a model that cannot be had."""
@@ -88,6 +89,7 @@ class Roster:
             "smoothing": lambda: Smoothing(seed=self.seed),
             "harmonic": lambda: Harmonic(seed=self.seed),
             "autoregression": lambda: Autoregression(seed=self.seed),
+            "boosted": lambda: Boosted(seed=self.seed),
             "arima": self._arima,
             "recurrent": self._recurrent,
             "graph": self._graph,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Harmonic"]
+__all__ = ["Harmonic", "HarmonicModel"]
 
 ROUGHNESS = 0.3
 """How strongly waves are shrunk, the more the shorter they are: in values that would have to speak for them."""
@@ -45,9 +45,24 @@ class Harmonic(FittedForecaster):
 
     def __init__(self, *, limit: int = 17_568, samples: int = 32, seed: int = 0) -> None:
         super().__init__(limit=limit, samples=samples, seed=seed)
-        self._seen: dict[tuple[object, ...], Array] = {}
+        self._model = HarmonicModel(leads=self.leads)
 
     def _fit(self, values: Array, end_s: float, period_s: float) -> dict[str, Array] | None:
+        return self._model.fit(values, end_s, period_s)
+
+    def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
+        return self._model.predict(numbers, past, horizon)
+
+
+class HarmonicModel:
+    """The regression of one tag, as numbers, and what follows from them; it keeps what the calendar said of a few moments."""
+
+    def __init__(self, *, leads: int) -> None:
+        self._leads = leads
+        self._seen: dict[tuple[object, ...], Array] = {}
+
+    def fit(self, values: Array, end_s: float, period_s: float) -> dict[str, Array]:
+        """What is found in a history without holes, whose last value is that at `end_s`."""
         count = len(values)
         lags = min(max(LAGS[0], round(DAY_S / period_s) + 4), LAGS[1]) if period_s <= DAY_S else LAGS[0]
         lags = min(lags, count // 4)
@@ -59,12 +74,13 @@ class Harmonic(FittedForecaster):
         return {
             "waves": waves,
             "layout": np.array([chosen.day_waves, chosen.weekdays, chosen.year_waves], dtype=np.float64),
-            "weights": lag_weights(left[-ROWS:], lags=lags, leads=self.leads),
+            "weights": lag_weights(left[-ROWS:], lags=lags, leads=self._leads),
             "context": np.array(float(lags)),
             "season": np.array(float(next(iter(seasons(period_s, longest=count // 2)), 0))),
         }
 
-    def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
+    def predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
+        """The expected values (n, horizon); the rows of `past` follow each other."""
         rows, context = past.values.shape
         expected = self._regressors(numbers["layout"], past) @ numbers["waves"]
         if rows == 1:
@@ -82,7 +98,7 @@ class Harmonic(FittedForecaster):
         key = (*chosen.tolist(), end_s, past.period_s, rows, context)
         known = self._seen.get(key)
         if known is None:
-            steps = np.arange(2 - rows - context, self.leads + 1, dtype=np.float64)
+            steps = np.arange(2 - rows - context, self._leads + 1, dtype=np.float64)
             day_waves, weekdays, year_waves = (int(x) for x in chosen)
             known, _ = Layout(day_waves, bool(weekdays), year_waves).regressors(end_s + past.period_s * steps)
             # Tags on one grid ask for the same; what was asked for some steps ago is not asked for again.

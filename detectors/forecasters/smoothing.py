@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Smoothing"]
+__all__ = ["Smoothing", "smoothing_found"]
 
 LEVEL = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97)
 TREND = ((0.0, 0.0), (0.05, 0.9), (0.1, 0.98), (0.3, 0.8), (0.8, 0.8))
@@ -75,29 +75,34 @@ class Smoothing(FittedForecaster):
         super().__init__(limit=limit, samples=samples, seed=seed)
 
     def _fit(self, values: Array, end_s: float, period_s: float) -> dict[str, Array] | None:  # noqa: ARG002 # blind to the clock
-        values = values[-2048:]
-        longest = min(CONTEXT, len(values)) // 3
-        families = [_constants(season) for season in (0, *seasons(period_s, longest=longest))]
-        losses = np.concatenate([_losses(values, family) for family in families])
-        sizes = [len(family.level) for family in families]
-        each = [family.only(i) for family, size in zip(families, sizes, strict=True) for i in range(size)]
-        best = losses.argmin(axis=0)
-        chosen = [each[i] for i in best.tolist()]
-        season = max(one.season for one in chosen)
-        context = min(len(values), CONTEXT, max(SEASONS * season, 64))
-        compared = np.array(LEADS[: losses.shape[1]])
-        nearest = np.abs(np.log(np.arange(1, self.leads + 1)[:, None] / compared)).argmin(axis=1)
-        maps = {i: _map(each[i], context, self.leads) for i in set(best.tolist())}
-        return {
-            "weights": np.stack([maps[best[at]][:, lead] for lead, at in enumerate(nearest.tolist())], axis=1),
-            "constants": np.array([[one.level, one.trend, one.damping, one.seasonal] for one in chosen])[..., 0],
-            "context": np.array(float(context)),
-            "season": np.array(float(season)),
-        }
+        return smoothing_found(values, period_s, leads=self.leads)
 
     def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
         found: Array = past.values @ numbers["weights"][:, :horizon]
         return found
+
+
+def smoothing_found(values: Array, period_s: float, *, leads: int) -> dict[str, Array]:
+    """The `weights` (context, leads) of the last values in each forecast, the constants they stand for, context and season."""
+    values = values[-2048:]
+    longest = min(CONTEXT, len(values)) // 3
+    families = [_constants(season) for season in (0, *seasons(period_s, longest=longest))]
+    losses = np.concatenate([_losses(values, family) for family in families])
+    sizes = [len(family.level) for family in families]
+    each = [family.only(i) for family, size in zip(families, sizes, strict=True) for i in range(size)]
+    best = losses.argmin(axis=0)
+    chosen = [each[i] for i in best.tolist()]
+    season = max(one.season for one in chosen)
+    context = min(len(values), CONTEXT, max(SEASONS * season, 64))
+    compared = np.array(LEADS[: losses.shape[1]])
+    nearest = np.abs(np.log(np.arange(1, leads + 1)[:, None] / compared)).argmin(axis=1)
+    maps = {i: _map(each[i], context, leads) for i in set(best.tolist())}
+    return {
+        "weights": np.stack([maps[best[at]][:, lead] for lead, at in enumerate(nearest.tolist())], axis=1),
+        "constants": np.array([[one.level, one.trend, one.damping, one.seasonal] for one in chosen])[..., 0],
+        "context": np.array(float(context)),
+        "season": np.array(float(season)),
+    }
 
 
 def _constants(season: int) -> _Constants:

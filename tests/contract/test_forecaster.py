@@ -17,6 +17,7 @@ import pytest
 
 from detectors.forecasters.arima import Arima
 from detectors.forecasters.autoregression import Autoregression
+from detectors.forecasters.boosted import Boosted
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.graph import Graph
 from detectors.forecasters.harmonic import Harmonic
@@ -40,6 +41,7 @@ MEMBERS = {
     "harmonic": Harmonic,
     "autoregression": Autoregression,
     "smoothing": Smoothing,
+    "boosted": partial(Boosted, trees=20),
     "arima": Arima,
     "recurrent": partial(Recurrent, steps=12),
     "graph": partial(Graph, steps=12),
