@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detectors.alarm import Alarm, AlarmRule
+from detectors.detector import Step
 from detectors.multivariate import Moment, Multivariate
+from detectors.shift import shifts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,21 +31,15 @@ __all__ = ["ASSET_ALARM", "Counts", "Heard", "listen", "read_table"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ASSET_ALARM = AlarmRule(clear_below=0.5)
-"""The alarm of an asset's models as it comes: no delay, over at half the edge."""
+"""The alarm of shifts and models as it comes: no delay, over at half the edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What was found, a row per judged step: the scores of each detector and whether its alarm stood."""
+    """What was said: of every judged step whether an alarm stood, and of those where one did, why."""
 
-    scores: dict[str, NDArray[np.float64]]
-    alarms: dict[str, NDArray[np.bool_]]
-    details: dict[int, str]
-
-    @property
-    def any(self) -> NDArray[np.bool_]:
-        """Whether any alarm stood."""
-        return np.logical_or.reduce(list(self.alarms.values()))
+    alarm: NDArray[np.bool_]
+    reasons: dict[int, list[str]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,31 +73,50 @@ class Counts:
 
 
 def listen(
-    baseline: Baseline, outliers: Sequence[Outlier], before: NDArray[np.float64], values: NDArray[np.float64], *, period_s: float
+    baseline: Baseline,
+    outlier: Outlier | None,
+    before: NDArray[np.float64],
+    values: NDArray[np.float64],
+    *,
+    period_s: float,
+    shifted: bool = True,
 ) -> Heard:
-    """Lets detectors judge `values` row by row; `before` are the last rows of the training time, which fill the short means."""
-    detectors = [Multivariate(tag="bench/all", baseline=baseline, outlier=outlier) for outlier in outliers]
-    alarms = [Alarm(tag="bench/all", rule_name=detector.rule, rule=ASSET_ALARM) for detector in detectors]
+    """Lets detectors judge `values` row by row; `before` are the last rows of the training time, which fill the short means.
+
+    The set is the shifts of all steady tags, unless `shifted` is False, and one `outlier` for them together, if any.
+    """
+    whole = None if outlier is None else Multivariate(tag="bench/all", baseline=baseline, outlier=outlier)
+    alone = shifts(baseline) if shifted else {}
+    alarms = {tag: Alarm(tag=tag, rule_name="shift", rule=ASSET_ALARM) for tag in alone}
+    together = Alarm(tag="bench/all", rule_name="all", rule=ASSET_ALARM)
     for row in before[len(before) + 1 - baseline.length :]:
-        for detector in detectors:
+        moment = _moment(baseline, row, START)
+        for tag, detector in alone.items():
             # The baseline has had these rows already.
-            detector.learn(_moment(baseline, row, START), normal=False)
-    scores = {detector.rule: np.zeros(len(values)) for detector in detectors}
-    active = {detector.rule: np.zeros(len(values), dtype=bool) for detector in detectors}
-    details: dict[int, str] = {}
+            detector.learn(_step(moment, tag), normal=False)
+        if whole is not None:
+            whole.learn(moment, normal=False)
+    said = np.zeros(len(values), dtype=bool)
+    reasons: dict[int, list[str]] = {}
     for i, row in enumerate(values):
         moment = _moment(baseline, row, START + timedelta(seconds=i * period_s))
-        for detector, alarm in zip(detectors, alarms, strict=True):
-            verdict = detector.judge(moment)
+        for tag, detector in alone.items():
+            verdict = detector.judge(_step(moment, tag))
             if verdict is not None:
-                alarm.judge(verdict, moment.end_at)
-                scores[detector.rule][i] = verdict.score
-                details[i] = verdict.detail
-            active[detector.rule][i] = alarm.memory.state.active
-        normal = not any(alarm.memory.state.active for alarm in alarms)
-        for detector in detectors:
-            detector.learn(moment, normal=normal)
-    return Heard(scores=scores, alarms=active, details=details)
+                alarms[tag].judge(verdict, moment.end_at)
+        if whole is not None and (verdict := whole.judge(moment)) is not None:
+            together.judge(verdict, moment.end_at)
+            if together.memory.state.active:
+                reasons.setdefault(i, []).append(f"{verdict.rule}: {verdict.detail}")
+        standing = [tag for tag, alarm in alarms.items() if alarm.memory.state.active]
+        if standing:
+            reasons.setdefault(i, []).append(f"shift: {', '.join(standing)}")
+        said[i] = bool(standing) or together.memory.state.active
+        for tag, detector in alone.items():
+            detector.learn(_step(moment, tag), normal=not said[i])
+        if whole is not None:
+            whole.learn(moment, normal=not said[i])
+    return Heard(alarm=said, reasons=reasons)
 
 
 def read_table(path: Path, *, delimiter: str = ",") -> tuple[list[str], list[list[str]]]:
@@ -110,6 +124,10 @@ def read_table(path: Path, *, delimiter: str = ",") -> tuple[list[str], list[lis
     with gzip.open(path, mode="rt", encoding="utf-8", newline="") as lines:
         header, *rows = csv.reader(lines, delimiter=delimiter)
     return header, rows
+
+
+def _step(moment: Moment, tag: str) -> Step:
+    return Step(tag=tag, end_at=moment.end_at, value=moment.values[tag], age_s=0.0)
 
 
 def _moment(baseline: Baseline, row: NDArray[np.float64], at: datetime) -> Moment:

@@ -64,9 +64,7 @@ class Baseline:
         return np.isfinite(self.scale)
 
 
-def survey(
-    values: NDArray[np.float64], tags: Sequence[str], *, length: int = 10, follow: int = 200
-) -> Baseline:
+def survey(values: NDArray[np.float64], tags: Sequence[str], *, length: int = 10, follow: int = 200) -> Baseline:
     """Learns what is normal from `values`, a row per step and a column per tag, oldest first.
 
     What must not be learnt from (in alarm, held, bad) is NaN. `length` is the steps of a short mean, `follow` the steps in which
@@ -75,7 +73,9 @@ def survey(
     if values.ndim != 2 or values.shape[1] != len(tags):
         raise ValueError(f"baseline: expected a column for each of {len(tags)} tags, found shape {values.shape}")
     if len(values) < FEWEST_BLOCKS * length:
-        raise ValueError(f"baseline: expected at least {FEWEST_BLOCKS * length} steps to learn from, found {len(values)}")
+        raise ValueError(
+            f"baseline: expected at least {FEWEST_BLOCKS * length} steps to learn from, found {len(values)}"
+        )
     known = [_Column(column, length) for column in values.T]
     natures = tuple(column.nature for column in known)
     means = _rolling_mean(values, length)

@@ -85,7 +85,9 @@ class Multivariate:
         row = self._row(moment)
         self._recent.append(row)
         if normal:
-            self._level = np.where(np.isfinite(row), self._level + (row - self._level) / self._baseline.follow, self._level)
+            self._level = np.where(
+                np.isfinite(row), self._level + (row - self._level) / self._baseline.follow, self._level
+            )
 
     def _row(self, moment: Moment) -> NDArray[np.float64]:
         values = (moment.values.get(tag) for tag in self._tags)
@@ -100,5 +102,5 @@ class Multivariate:
         return ", ".join(
             f"{self._tags[i]} {100 * parts[i] / whole:.0f} % {'high' if far[i] > 0 else 'low'}"
             for i in order
-            if parts[i] >= NAMED_FROM * whole
+            if i == order[0] or parts[i] >= NAMED_FROM * whole
         )
