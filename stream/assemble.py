@@ -13,26 +13,18 @@ from typing import TYPE_CHECKING
 
 from config.schema import InfluxSink, OpcuaSource, resolve
 from config.secret import reveal
-from detectors.alarm import AlarmRule
-from detectors.breach import Breach
-from detectors.deviation import Deviation
-from detectors.limits import Tolerance
 from detectors.records import Priority
-from detectors.signal import Physical, Soundness, Stale
 from stream import alarm_memory
-from stream.lane import FastLane, Watch
-from stream.window import RollingWindow
+from stream.lane import FastLane
+from stream.watches import watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from config.load import Loaded
-    from config.schema import Breach as BreachSettings
-    from config.schema import Deviation as DeviationSettings
     from config.schema import Model, MqttSink, MqttSource, Settings, Tag, TagSource
     from config.schema import Tls as TlsSettings
-    from config.schema import Tolerance as ToleranceSettings
     from detectors.alarm import Memory
     from detectors.language.forecaster import LanguageForecaster
     from detectors.records import Status
@@ -80,11 +72,7 @@ def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
 
 def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
     """Windows, detectors and alarms of every tag."""
-    length = settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
-    return FastLane(
-        (_watch(name, tag, length=length, lateness_s=settings.lateness_s) for name, tag in settings.tags().items()),
-        memories,
-    )
+    return FastLane(watches(settings, length=_length(settings)), memories)
 
 
 def alarm_names(settings: Settings) -> set[str]:
@@ -156,8 +144,7 @@ def build_pipeline(
 
 def restore(lane: FastLane, journal: Journal, settings: Settings, now: datetime) -> None:
     """Fills the windows with what the journal still knows of them."""
-    length = settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
-    reach_s = max(tag.period_s * length + tag.hold_s for tag in settings.tags().values())
+    reach_s = max(tag.period_s * _length(settings) + tag.hold_s for tag in settings.tags().values())
     samples = sorted(journal.samples(now - timedelta(seconds=reach_s)), key=lambda sample: sample.arrived_at)
     lane.restore((sample for sample in samples if sample.arrived_at <= now), now)
 
@@ -260,37 +247,9 @@ def _model_lane(
     )
 
 
-def _watch(name: str, tag: Tag, *, length: int, lateness_s: float) -> Watch:
-    watch = Watch(
-        window=RollingWindow(tag=name, period_s=tag.period_s, hold_s=tag.hold_s, length=length, lateness_s=lateness_s),
-        on_report=[(Soundness(), AlarmRule(priority=Priority.LOW, unit=tag.unit))],
-        on_step=[(Stale(hold_s=tag.hold_s), AlarmRule(priority=Priority.LOW, unit=tag.unit))],
-    )
-    if tag.physical is not None:
-        watch.physical = Physical(low=tag.physical.low, high=tag.physical.high)
-        watch.on_report = [*watch.on_report, (watch.physical, AlarmRule(priority=Priority.LOW, unit=tag.unit))]
-    if (band := tag.tolerance) is not None:
-        tolerance = Tolerance(setpoint=band.setpoint, tolerance=band.tolerance)
-        # The deadband in engineering units becomes the lower edge of the normalised score.
-        watch.on_sample = [(tolerance, _rule(band, tag.unit, clear_below=1 - band.deadband / band.tolerance))]
-        if tag.breach is not None:
-            breach = Breach(low=tolerance.low, high=tolerance.high, probability=tag.breach.probability)
-            watch.on_forecast = [(breach, _rule(tag.breach, tag.unit, clear_below=0.75))]
-    if tag.deviation is not None:
-        watch.deviation = (Deviation(minimum=tag.deviation.minimum), _rule(tag.deviation, tag.unit, clear_below=0.9))
-    return watch
-
-
-def _rule(
-    settings: ToleranceSettings | BreachSettings | DeviationSettings, unit: str, *, clear_below: float
-) -> AlarmRule:
-    return AlarmRule(
-        on_delay_s=settings.on_delay_s,
-        off_delay_s=settings.off_delay_s,
-        priority=Priority(settings.priority),
-        clear_below=clear_below,
-        unit=unit,
-    )
+def _length(settings: Settings) -> int:
+    """Steps kept per tag."""
+    return settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
 
 
 def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:
