@@ -8,6 +8,7 @@ comes next, as quantiles; a *score* how surprising a value then was. A *verdict*
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -87,8 +88,8 @@ class Window:
     """The latest closed steps of a tag on its own period, oldest first; a hole is NaN, and the axis is never squeezed.
 
     `values[-1]` is the value at `end_at`, `values[-2]` the one `period_s` before, and so on. `normal` says of each step
-    whether it may be learnt from; a step in alarm, held or bad is False: forecast from it, never learn from it. Empty, the
-    usual case, means that all are normal.
+    whether it may be learnt from; a step in alarm, held or bad is False: forecast from it while it lasts, never learn from it.
+    Empty, the usual case, means that all are normal.
     """
 
     tag: str
@@ -96,6 +97,18 @@ class Window:
     end_at: datetime
     values: tuple[float, ...]
     normal: tuple[bool, ...] = ()
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the last step is not normal."""
+        return bool(self.normal) and not self.normal[-1]
+
+    @property
+    def heeded(self) -> tuple[float, ...]:
+        """The values to forecast from: all of them while things are not normal, and afterwards what was not is a hole."""
+        if not self.normal or self.disturbed:
+            return self.values
+        return tuple(v if normal else math.nan for v, normal in zip(self.values, self.normal, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

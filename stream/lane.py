@@ -27,6 +27,8 @@ __all__ = ["LEAP_STEPS", "FastLane", "Harvest", "Watch"]
 
 LEAP_STEPS = 10_000
 """A leap of time over more steps than this (a machine that slept, a clock set right) is not walked step by step."""
+KNOWN_HORIZONS = 2
+"""A forecast from less than so many horizons of values is wide for want of knowledge, and raises no alarm."""
 SCORE_DEADBAND = 0.05
 KEPT_EVERY = timedelta(seconds=60)
 
@@ -116,6 +118,11 @@ class _Tag:
         if window is None or all(self.normal):
             return window
         return replace(window, normal=tuple(self.normal)[-len(window.values) :])
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether an alarm stands on what was measured: what is foretold of the tag is no news then."""
+        return bool(self.normal) and not self.normal[-1]
 
     def learnable(self, at: datetime) -> bool:
         """Whether the value of this moment may be taken for normal: no alarm of the tag stood then.
@@ -216,6 +223,8 @@ class FastLane:
         self._harvest.records.append(forecast)
         if tag.deviation is not None:
             tag.deviation.expect(forecast)
+        if tag.disturbed or tag.window.known < min(KNOWN_HORIZONS * forecast.horizon, tag.window.length):
+            return
         for detector, judge in tag.on_forecast:
             self._take(detector.judge(forecast), judge, self._now or now)
             if judge.news():

@@ -105,6 +105,11 @@ class RollingWindow:
         return self._values.maxlen or 1
 
     @property
+    def known(self) -> int:
+        """How many of them have a value."""
+        return sum(map(math.isfinite, self._values))
+
+    @property
     def due_at(self) -> datetime | None:
         """When the next step closes; None before the first report."""
         return None if self._next_end_us is None else _moment(self._next_end_us + self._lateness_us)

@@ -117,7 +117,8 @@ class FittedForecaster(ABC):
             for i, window in enumerate(windows):
                 if not any(map(math.isfinite, reversed(window.values))):
                     continue
-                one = self._asked(window)
+                # What was learnt of the tag in order says nothing of it out of order.
+                one = None if window.disturbed else self._asked(window)
                 if one is None:
                     out[i] = self._persist(window, horizon)
                 else:
@@ -271,12 +272,10 @@ class FittedForecaster(ABC):
         if steps is None or steps > len(window.values):
             return None
         known = history.values
-        learnt = not steps and not window.normal
-        if not learnt:
+        if steps:
             known = np.concatenate((known, np.full(steps, np.nan)))[-self._memory.limit :]
-            # What must not be learnt from is forecast from all the same.
             count = min(len(window.values), len(known))
-            said = np.array(window.values[-count:], dtype=np.float64)
+            said = np.array(window.heeded[-count:], dtype=np.float64)
             known[-count:] = np.where(np.isfinite(said), said, known[-count:])
         return Asked(
             tag=window.tag,
@@ -284,7 +283,7 @@ class FittedForecaster(ABC):
             known=known,
             end_s=window.end_at.timestamp(),
             period_s=window.period_s,
-            learnt=learnt,
+            learnt=not steps,
         )
 
     def _far(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> tuple[Array, Array]:

@@ -45,7 +45,7 @@ class Persistence:
             return [made for window in windows if (made := self._forecast(window, horizon)) is not None]
 
     def _forecast(self, window: Window, horizon: int) -> Forecast | None:
-        values = np.asarray(window.values, dtype=np.float64)
+        values = np.asarray(window.heeded, dtype=np.float64)
         known = values[np.isfinite(values)]
         if not len(known):
             return None

@@ -96,13 +96,42 @@ def test_an_old_sample_is_kept_but_never_judged_as_the_present() -> None:
     assert not [r for r in records if isinstance(r, Verdict) and r.rule == "tolerance"]
 
 
-def test_a_forecast_that_leaves_the_band_alarms_with_its_lead() -> None:
-    subject = lane("hx/t")
-    subject.offer(sample("hx/t", 0, 5.0))
+def leaving(made_s: float) -> Forecast:
     paths = tuple((5.0, 5.1, 5.3) for _ in range(8))
     rows = tuple(tuple([x] * len(LEVELS)) for x in (5.0, 5.1, 5.3))
-    forecast = Forecast(tag="hx/t", forecaster="f", made_at=at(10), period_s=10, quantiles=rows, paths=paths)
-    subject.expect(forecast, at(13))
+    return Forecast(tag="hx/t", forecaster="f", made_at=at(made_s), period_s=10, quantiles=rows, paths=paths)
+
+
+def breaches(records: list[Record]) -> list[Record]:
+    return [r for r in records if isinstance(r, Verdict | Alert) and r.rule == "breach"]
+
+
+def test_a_forecast_from_next_to_nothing_is_no_reason_for_an_alarm() -> None:
+    subject = lane("hx/t")
+    first = []
+    for step in range(9):
+        subject.offer(sample("hx/t", 10 * step, 5.0))
+        subject.expect(leaving(10 * step), at(10 * step + 3))
+        first += [step] if breaches(subject.harvest().records) else []
+    assert first[0] == 5, "six values: two horizons of three steps"
+
+
+def test_while_an_alarm_stands_on_what_was_measured_nothing_is_foretold() -> None:
+    subject = lane("hx/t")
+    for step in range(8):
+        subject.offer(sample("hx/t", 10 * step, 5.0 if step < 3 else 5.5))
+        subject.advance(at(10 * step + 3))
+    assert alerts(subject.harvest().records)[0][0] == "hx/t/tolerance"
+    subject.expect(leaving(70), at(73))
+    assert breaches(subject.harvest().records) == []
+
+
+def test_a_forecast_that_leaves_the_band_alarms_with_its_lead() -> None:
+    subject = lane("hx/t")
+    for second in range(-60, 10, 10):
+        subject.offer(sample("hx/t", second, 5.0))
+    subject.harvest()
+    subject.expect(leaving(10), at(13))
     (alert,) = [r for r in subject.harvest().records if isinstance(r, Alert)]
     assert alert.text == (
         "t of hx will leave 4.8 to 5.2 degC with a probability of 100 %, in about 30 s: so expected "
