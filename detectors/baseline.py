@@ -5,14 +5,16 @@ scatter of the means of such stretches. A tag that wanders further than it scatt
 fills. Its level of an hour ago says nothing of the next hour, so its level is not judged; of a steady tag it is. Nobody has
 to say which is which, and a tag that has never moved is left to the rules for frozen sensors.
 
-The scale of a steady tag is the distance from its slowly following baseline at which it is news: `FAR` times what that distance
-was while it was normal, and never less than `NOTICEABLE` times its noise.
+The scale of a steady tag is the distance from its slowly following baseline at which it is news: so many times what that distance
+was while it was normal that one of all steady tags lies beyond it by chance in `CHANCE` of the moments (4.0 times for six
+tags), and never less than `NOTICEABLE` times its noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +28,8 @@ __all__ = ["Baseline", "Nature", "survey"]
 
 DRIFTING_FROM = 1.5
 """Wander in noises from which a tag drifts: on SKAB water loops steady tags lie below 1.5 and temperatures above 1.7."""
-FAR = 4.0
+CHANCE = 4e-4
+"""How often a normal moment may lie beyond the scale of any tag of an asset, were distances normally distributed."""
 NOTICEABLE = 1.2
 FEWEST_BLOCKS = 8
 
@@ -89,7 +92,8 @@ def survey(values: NDArray[np.float64], tags: Sequence[str], *, length: int = 10
     noise = np.array([column.noise for column in known])
     usual = np.array([_rms(column) for column in far.T])
     steady = np.array([nature is Nature.STEADY for nature in natures])
-    scale = np.where(steady, np.maximum(FAR * usual, NOTICEABLE * noise), np.nan)
+    beyond = NormalDist().inv_cdf(1 - CHANCE / (2 * max(int(steady.sum()), 1)))
+    scale = np.where(steady, np.maximum(beyond * usual, NOTICEABLE * noise), np.nan)
     deviations = (far / scale)[:, steady]
     return Baseline(
         tags=tuple(tags),

@@ -38,8 +38,8 @@ __all__ = [
     "fit_mahalanobis",
 ]
 
-EDGE = 2.0
-FOREST_EDGE = 1.25
+EDGE = 2.5
+FOREST_EDGE = 2.0
 EXPLAINED = 0.9
 """Share of the variance that the kept components explain."""
 FOLDS = 5
