@@ -45,7 +45,7 @@ LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Steps that are held out and that warm the panel up, at most; a short series holds out a fifth and warms up over as much."""
+    """Steps that are held out and that warm the panel up, at most; a short series holds out a fifth and warms up over half of it."""
 
     held_out: int
     warm_up: int
@@ -56,7 +56,7 @@ class Size:
         return Plan(
             horizon=min(HORIZON, held_out),
             first=length - held_out,
-            warm_up=min(self.warm_up, length // 4),
+            warm_up=min(self.warm_up, length // 2),
             refit_every=None,
             context=512,
         )

@@ -64,7 +64,7 @@ class Arima(FittedForecaster):
     patience = 256
     once = True
 
-    def __init__(self, *, limit: int = 2048, samples: int = 32, seed: int = 0) -> None:
+    def __init__(self, *, limit: int = 2048, samples: int = 16, seed: int = 0) -> None:
         super().__init__(limit=limit, samples=samples, seed=seed)
         import statsforecast  # noqa: F401, PLC0415 # heavy: only where there is such a forecaster, and soon if it is not there
 

@@ -58,7 +58,7 @@ class Graph(FittedForecaster):
         *,
         edges: Iterable[tuple[str, str]] = (),
         limit: int = 4096,
-        samples: int = 32,
+        samples: int = 16,
         seed: int = 0,
         steps: int = 300,
         progress: Callable[[float], None] = lambda _share: None,

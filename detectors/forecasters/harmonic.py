@@ -43,7 +43,7 @@ class Harmonic(FittedForecaster):
     name = "harmonic"
     patience = 256
 
-    def __init__(self, *, limit: int = 17_568, samples: int = 32, seed: int = 0) -> None:
+    def __init__(self, *, limit: int = 17_568, samples: int = 16, seed: int = 0) -> None:
         super().__init__(limit=limit, samples=samples, seed=seed)
         self._model = HarmonicModel(leads=self.leads)
 

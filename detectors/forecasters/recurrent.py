@@ -62,7 +62,7 @@ class Recurrent(FittedForecaster):
         self,
         *,
         limit: int = 4096,
-        samples: int = 32,
+        samples: int = 16,
         seed: int = 0,
         steps: int = 300,
         progress: Callable[[float], None] = lambda _share: None,

@@ -32,7 +32,7 @@ class SeasonalNaive(FittedForecaster):
     name = "seasonal"
     patience = 256
 
-    def __init__(self, *, limit: int = 17_568, samples: int = 32, seed: int = 0) -> None:
+    def __init__(self, *, limit: int = 17_568, samples: int = 16, seed: int = 0) -> None:
         super().__init__(limit=limit, samples=samples, seed=seed)
 
     def _fit(self, values: Array, end_s: float, period_s: float) -> dict[str, Array]:  # noqa: ARG002 # the time of day is not looked at

@@ -71,7 +71,7 @@ class Smoothing(FittedForecaster):
     name = "smoothing"
     patience = 128
 
-    def __init__(self, *, limit: int = 4096, samples: int = 32, seed: int = 0) -> None:
+    def __init__(self, *, limit: int = 4096, samples: int = 16, seed: int = 0) -> None:
         super().__init__(limit=limit, samples=samples, seed=seed)
 
     def _fit(self, values: Array, end_s: float, period_s: float) -> dict[str, Array] | None:  # noqa: ARG002 # blind to the clock
