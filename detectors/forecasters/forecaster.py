@@ -23,6 +23,8 @@ class Forecaster(Protocol):
     - timestamps are those of the window's grid;
     - it may keep a cache between calls, but the answer depends on the windows (and the seed) alone: a forecaster made
       anew and given the same windows answers the same within float tolerance;
+    - steps that are not `normal` have no say once things are normal again (`Window.heeded`); while they are not, it may forecast
+      from them or give none;
     - a window that is no continuation of the last one of its tag (a gap, a restart, another tag set) is simply read anew.
     """
 

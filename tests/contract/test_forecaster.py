@@ -167,6 +167,18 @@ def test_a_cache_changes_nothing_as_the_window_moves_on(make) -> None:
             assert all(near(a, b) for a, b in zip(ours, fresh, strict=True)), now
 
 
+def test_behind_an_alarm_what_was_in_it_has_no_say(make) -> None:
+    values = WINDOWS["noise"]
+    raised = [*values[:8], *(v + 50 for v in values[8:14]), *values[14:]]
+    flags = tuple(not 8 <= i < 14 for i in range(CONTEXT))
+    ours, other = (
+        make().forecast([Window(tag="x/t", period_s=10.0, end_at=END, values=tuple(v), normal=flags)], horizon=HORIZON)
+        for v in (values, raised)
+    )
+    assert len(ours) == len(other) == 1
+    assert near(ours[0], other[0])
+
+
 @pytest.mark.parametrize("change", ["gap", "restart", "other tags", "corrected"])
 def test_a_window_that_is_no_continuation_is_read_anew(make, change: str) -> None:
     values = list(np.cumsum(np.random.default_rng(9).normal(size=100)))
@@ -255,7 +267,7 @@ def test_what_is_in_alarm_is_never_learnt_from(make_learner) -> None:
             w = Window(tag=w.tag, period_s=w.period_s, end_at=w.end_at, values=w.values, normal=tuple(normal[part]))
             learner.learn([w])
             # What it forecasts from the alarm itself is not compared, and is not judged: there is no forecast.
-            if now < 410 or now >= 446:
+            if now < 410 or now >= 414:
                 learner.forecast([w], horizon=2)
     w = window(SEASON[460 - CONTEXT : 460], later=459)
     for ours, other in zip(*(learner.forecast([w], horizon=3) for learner in learners), strict=True):
