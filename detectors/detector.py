@@ -1,8 +1,8 @@
 """What every detector promises: it looks at one thing and says how far it is from what is allowed.
 
-There are three kinds, by what they look at: a sample the moment it arrives, a step of the grid once it is closed, a
-forecast. All judge in engineering units, give one normalised score (0 as expected, 1 at the edge, above 1 a violation)
-and keep no memory of alarms: delays and hysteresis belong to `detectors.alarm`.
+There are four kinds, by what they look at: a sample the moment it arrives, a step of the grid once it is closed, the steps
+of one or several tags over time, a forecast. All judge in engineering units, give one normalised score (0 as expected, 1 at
+the edge, above 1 a violation) and keep no memory of alarms: delays and hysteresis belong to `detectors.alarm`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from detectors.records import Forecast, Sample, Verdict
 
-__all__ = ["ForecastDetector", "SampleDetector", "Step", "StepDetector"]
+__all__ = ["ForecastDetector", "Observer", "SampleDetector", "SeriesDetector", "Step", "StepDetector"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,27 @@ class StepDetector(Protocol):
 
     def judge(self, step: Step) -> Verdict | None:
         """Verdict on one closed step."""
+
+
+class SeriesDetector(Protocol):
+    """Judges from the steps that it remembers, of one tag or of several that belong together."""
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule."""
+
+    def take(self, step: Step) -> None:
+        """Takes a closed step of one of its tags; those of one tag come in the order of their ends."""
+
+    def judge(self) -> Verdict | None:
+        """Verdict on what was taken; asked once all the steps of a moment are closed."""
+
+
+class Observer(Protocol):
+    """Remembers reports for detectors that need to know more than one tag, or more than one report."""
+
+    def see(self, sample: Sample) -> None:
+        """Is told of each report that was not dropped, Bad ones included, in the order of arrival."""
 
 
 class ForecastDetector(Protocol):

@@ -1,7 +1,7 @@
-"""Is the value inside the band that is allowed?
+"""Is the value inside the band, or on the right side of the level, that is allowed?
 
-The band is set point +/- tolerance, both ends allowed. It is judged on every sample as it arrives and never waits for a
-model. A Bad sample has no value and gets no verdict: the alarm stays as it was.
+The band is set point +/- tolerance, both ends allowed. Limits are judged on every sample as it arrives and never wait for
+a model. A Bad sample has no value and gets no verdict: the alarm stays as it was.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from detectors.records import Verdict
 if TYPE_CHECKING:
     from detectors.records import Sample
 
-__all__ = ["Tolerance"]
+__all__ = ["Level", "Tolerance"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,4 +51,35 @@ class Tolerance:
             value=sample.value,
             low=self.low,
             high=self.high,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One level that must not be passed: upwards where `limit` is above `reference`, downwards where it is below.
+
+    The score is the way from the reference, where it is 0, to the limit, where it is 1; on the other side it stays 0.
+    """
+
+    limit: float
+    reference: float
+    rule: str
+
+    def __post_init__(self) -> None:
+        if self.limit == self.reference:
+            raise ValueError(f"{self.rule}: expected a reference other than the limit {self.limit}")
+
+    def judge(self, sample: Sample) -> Verdict | None:
+        """How far the value is on its way to the limit."""
+        if sample.value is None:
+            return None
+        above = self.limit > self.reference
+        return Verdict(
+            tag=sample.tag,
+            rule=self.rule,
+            at=sample.source_at,
+            score=max(0.0, (sample.value - self.reference) / (self.limit - self.reference)),
+            value=sample.value,
+            low=None if above else self.limit,
+            high=self.limit if above else None,
         )

@@ -12,6 +12,7 @@ from detectors.records import Quality, Sample, Verdict
 
 if TYPE_CHECKING:
     from detectors.detector import Step
+    from detectors.line import Line
 
 __all__ = ["Physical", "Soundness", "Stale"]
 
@@ -72,13 +73,19 @@ class Physical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stale:
-    """No report for longer than a value may be held; the score is the age in hold times."""
+    """No report for longer than a value may be held; the score is the age in hold times.
+
+    With `line` there is no verdict while the tag's whole source is silent: that is one alarm, the source's own.
+    """
 
     hold_s: float
+    line: Line | None = None
     rule: str = "stale"
 
     def judge(self, step: Step) -> Verdict | None:
         """Age of the last report; a tag that has never reported has no verdict."""
         if step.age_s is None:
+            return None
+        if self.line is not None and step.age_s > self.hold_s and self.line.explains(step.tag, step.end_at):
             return None
         return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=step.age_s / self.hold_s, value=step.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from detectors.alarm import Alarm, AlarmRule, Memory
@@ -17,13 +18,13 @@ from detectors.alarm import Alarm, AlarmRule, Memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from detectors.detector import ForecastDetector, SampleDetector, Step, StepDetector
+    from detectors.detector import ForecastDetector, Observer, SampleDetector, SeriesDetector, Step, StepDetector
     from detectors.deviation import Deviation
     from detectors.records import Alert, Forecast, Record, Sample, Score, Verdict, Window
     from detectors.signal import Physical
     from stream.window import RollingWindow
 
-__all__ = ["LEAP_STEPS", "FastLane", "Harvest", "Watch"]
+__all__ = ["LEAP_STEPS", "FastLane", "Harvest", "SeriesWatch", "Watch"]
 
 LEAP_STEPS = 10_000
 """A leap of time over more steps than this (a machine that slept, a clock set right) is not walked step by step."""
@@ -37,10 +38,12 @@ KEPT_EVERY = timedelta(seconds=60)
 class Watch:
     """All that is watched of one tag: its window, and each detector with the rule of its alarm.
 
-    `on_report` sees every report as it came; `physical` then takes what cannot be for Bad, and the rest sees what is left.
+    `on_report` sees every report as it came; `physical` then takes what cannot be for Bad, and the rest sees what is left,
+    the `observers` before any detector.
     """
 
     window: RollingWindow
+    observers: Sequence[Observer] = ()
     on_report: Sequence[tuple[SampleDetector, AlarmRule]] = ()
     physical: Physical | None = None
     on_sample: Sequence[tuple[SampleDetector, AlarmRule]] = ()
@@ -48,6 +51,16 @@ class Watch:
     on_forecast: Sequence[tuple[ForecastDetector, AlarmRule]] = ()
     deviation: tuple[Deviation, AlarmRule] | None = None
     forecast: bool = True
+
+
+@dataclass(kw_only=True)
+class SeriesWatch:
+    """A detector that looks at the steps of several tags, or of one over time; its alarm is that of `tag`."""
+
+    tag: str
+    steps_of: Sequence[str]
+    detector: SeriesDetector
+    rule: AlarmRule
 
 
 @dataclass(kw_only=True)
@@ -87,13 +100,16 @@ class _Tag:
     __slots__ = (
         "deviation",
         "forecast",
+        "guards",
         "judges",
         "normal",
+        "observers",
         "on_forecast",
         "on_report",
         "on_sample",
         "on_step",
         "physical",
+        "series",
         "window",
     )
 
@@ -101,6 +117,8 @@ class _Tag:
         self.window = watch.window
         self.forecast = watch.forecast
         self.physical = watch.physical
+        self.observers = tuple(watch.observers)
+        self.series: list[tuple[SeriesDetector, _Judge]] = []
         self.on_report = [(d, judge(d.rule, rule)) for d, rule in watch.on_report]
         self.on_sample = [(d, judge(d.rule, rule)) for d, rule in watch.on_sample]
         self.on_step = [(d, judge(d.rule, rule)) for d, rule in watch.on_step]
@@ -110,6 +128,7 @@ class _Tag:
             self.deviation = watch.deviation[0]
             self.on_step.append((self.deviation, judge(self.deviation.rule, watch.deviation[1])))
         self.judges = [judge for _, judge in (*self.on_report, *self.on_sample, *self.on_step)]
+        self.guards = list(self.judges)
         self.normal: deque[bool] = deque(maxlen=self.window.length)
 
     def snapshot(self) -> Window | None:
@@ -129,14 +148,16 @@ class _Tag:
 
         A predicted breach says nothing of the values that were measured.
         """
-        memories = [judge.alarm.memory for judge in self.judges]
+        memories = [judge.alarm.memory for judge in self.guards]
         return not any(memory.state.active and (memory.since is None or memory.since <= at) for memory in memories)
 
 
 class FastLane:
     """The windows, detectors and alarms of all tags."""
 
-    def __init__(self, watches: Iterable[Watch], memories: Mapping[str, Memory]) -> None:
+    def __init__(
+        self, watches: Iterable[Watch], memories: Mapping[str, Memory], series: Iterable[SeriesWatch] = ()
+    ) -> None:
         self.verdicts = 0
         self.placements: Counter[tuple[str, str]] = Counter()
         self._harvest = Harvest()
@@ -147,19 +168,25 @@ class FastLane:
         self._tags: dict[str, _Tag] = {}
         self._groups: dict[float, list[_Tag]] = {}
         self._closed: set[float] = set()
+        # Whose tags have closed a step at this moment, in the order in which that happened.
+        self._told: dict[SeriesDetector, _Judge] = {}
+
+        def judge(tag: str, rule_name: str, rule: AlarmRule) -> _Judge:
+            alarm = Alarm(tag=tag, rule_name=rule_name, rule=rule, memory=memories.get(f"{tag}/{rule_name}", Memory()))
+            self._alarms[alarm.name] = alarm
+            self._watch_delay(alarm)
+            return _Judge(alarm)
+
         for watch in watches:
             name = watch.window.tag
-
-            def judge(rule_name: str, rule: AlarmRule, tag: str = name) -> _Judge:
-                alarm = Alarm(
-                    tag=tag, rule_name=rule_name, rule=rule, memory=memories.get(f"{tag}/{rule_name}", Memory())
-                )
-                self._alarms[alarm.name] = alarm
-                self._watch_delay(alarm)
-                return _Judge(alarm)
-
-            tag = self._tags[name] = _Tag(watch, judge)
+            tag = self._tags[name] = _Tag(watch, partial(judge, name))
             self._groups.setdefault(watch.window.period_s, []).append(tag)
+        for each in series:
+            judged = judge(each.tag, each.detector.rule, each.rule)
+            for name in each.steps_of:
+                self._tags[name].series.append((each.detector, judged))
+            if each.tag in self._tags:
+                self._tags[each.tag].guards.append(judged)
 
     @property
     def alarms(self) -> Mapping[str, Alarm]:
@@ -176,10 +203,12 @@ class FastLane:
         for sample in samples:
             if (tag := self._tags.get(sample.tag)) is not None:
                 sieved = tag.physical.sieve(sample) if tag.physical else sample
-                tag.window.close(sample.arrived_at)
-                tag.window.offer(sieved, sample.arrived_at)
+                self._remember(tag, sample.arrived_at)
+                if not tag.window.offer(sieved, sample.arrived_at).dropped:
+                    for observer in tag.observers:
+                        observer.see(sieved)
         for tag in self._tags.values():
-            tag.window.close(now)
+            self._remember(tag, now)
             window = tag.window.snapshot()
             ends = () if window is None else range(1 - len(window.values), 1)
             for back in ends:
@@ -207,6 +236,8 @@ class FastLane:
         if self._due_at is None or (tag.window.due_at or now) < self._due_at:
             self._schedule()
         self._harvest.records.append(sample)
+        for observer in tag.observers:
+            observer.see(held)
         if placement.present:
             for detector, judge in tag.on_report:
                 self._take(detector.judge(sample), judge, now)
@@ -259,6 +290,7 @@ class FastLane:
                         self._closed.add(period_s)
                         for step in tag.window.close(until):
                             self._judge_step(tag, step)
+            self._judge_series(moment)
             self._schedule()
         self._now = max(now, self._now or now)
 
@@ -283,8 +315,24 @@ class FastLane:
         harvest, self._harvest = self._harvest, Harvest()
         return harvest
 
+    def _remember(self, tag: _Tag, now: datetime) -> None:
+        for step in tag.window.close(now):
+            for detector, _ in tag.series:
+                detector.take(step)
+
+    def _judge_series(self, moment: datetime) -> None:
+        """Those that look at several steps are asked once all that close at the moment are closed."""
+        for detector, judge in self._told.items():
+            self._take(detector.judge(), judge, self._now or moment)
+            if judge.news():
+                self._keep_latest(judge)
+        self._told.clear()
+
     def _judge_step(self, tag: _Tag, step: Step) -> None:
         moment = self._now or step.end_at
+        for series, judge in tag.series:
+            series.take(step)
+            self._told[series] = judge
         for detector, judge in tag.on_step:
             self._take(detector.judge(step), judge, moment)
         for judge in tag.judges:
