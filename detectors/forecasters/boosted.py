@@ -10,6 +10,7 @@ Where none does, and where the history is too short to grow any, the lines remai
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,14 @@ from detectors.forecasters.lag_regression import lag_weights
 from detectors.forecasters.lookback import CLOSEST, Lookback
 from detectors.forecasters.season import DAY_S, seasons
 from detectors.forecasters.smoothing import smoothing_found
-from detectors.forecasters.trees import Forest, forest_said, grown
+from detectors.forecasters.trees import DEPTH, Forest, forest_said, grown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from detectors.forecasters.fitted import Asked
 
     Array = NDArray[np.float64]
 
@@ -84,7 +87,7 @@ class Boosted(FittedForecaster):
         ends_s = end_s - period_s * (count - 1 - origins).astype(np.float64)
         chunks = [*_chunks(rows, ends_s, period_s)]
         numbers["reach"] = np.max([np.abs(self._apart(numbers, past)[1]).max(axis=1) for past in chunks], axis=0)
-        looked = [self._look(numbers, past) for past in chunks]
+        looked = [self._seen(numbers, past) for past in chunks]
         lines = np.concatenate([one[0] for one in looked], axis=1)
         early = int((origins + self.leads < count - kept).sum())
         numbers["blend"] = _blend(lines, aims, early or len(origins))
@@ -106,7 +109,9 @@ class Boosted(FittedForecaster):
         weights = np.zeros((context, 2 * self.leads))
         weights[context - len(smooth) :, : self.leads] = smooth
         weights[context - lags :, self.leads :] = ridge
+        blank = Forest(np.zeros((0, DEPTH)), np.zeros((0, DEPTH)), np.zeros((0, 2**DEPTH, len(KNOTS))))
         return {
+            **_numbers(blank, blank, np.ones(len(KNOTS))),
             **Lookback.of(period_s, context=context, leads=KNOTS).numbers,
             **{f"waves {name}": value for name, value in waves.items()},
             "weights": weights,
@@ -123,16 +128,10 @@ class Boosted(FittedForecaster):
         smooth, ridge = both[:, : self.leads], both[:, self.leads :] + numbers["level"]
         return smooth, np.stack((ridge, self._harmonic.predict(waves, lately, self.leads))) - smooth
 
-    def _look(self, numbers: Mapping[str, Array], past: Past) -> tuple[Array, Array]:
+    def _seen(self, numbers: Mapping[str, Array], past: Past) -> tuple[Array, Array]:
         """What each line expects (3, n, leads), and the features (n, q); the rows of `past` follow each other."""
         smooth, apart = self._apart(numbers, past)
-        # Smoothing follows a level that has shifted for good: none of the others stays farther behind than it ever was.
-        reach = numbers["reach"][:, None]
-        lines = np.concatenate((smooth[None], smooth + np.minimum(np.maximum(apart, -reach), reach)))
-        knots = lines[:, :, KNOTS - 1]
-        moved = np.concatenate((knots - past.values[:, -1:], knots - np.roll(knots, 1, axis=0)))
-        told = moved.transpose(1, 0, 2).reshape(len(past.values), -1)
-        return lines, np.concatenate((told, Lookback(numbers).features(past)), axis=1)
+        return _looked(smooth, apart, numbers["reach"][:, None], Lookback(numbers), past)
 
     def _grown(self, features: Array, left: Array, early: int) -> dict[str, Array]:
         """Trees for what the lines were off by (n, knots), and for how far off the trees were."""
@@ -146,26 +145,75 @@ class Boosted(FittedForecaster):
         away = np.abs(left - said)
         away = np.minimum(away / (np.nanmean(away[:early], axis=0) + 1e-9), LARGEST_ERROR) - 1.0
         widths = grown(features, away, train=early, trees=self._trees // 2, clip=LARGEST_ERROR, generator=generator)
-        found = {"usual": usual}
-        for name, forest in (("points", points), ("widths", widths)):
-            found |= {f"{name} {part}": value for part, value in zip(Forest._fields, forest, strict=True)}
-        return found
+        return _numbers(points, widths, usual)
 
     def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
         return self._predict_scaled(numbers, past, horizon)[0]
 
     def _predict_scaled(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> tuple[Array, Array]:
-        lines, features = self._look(numbers, past)
-        points = np.einsum("knl,lk->nl", lines[..., :horizon], numbers["blend"][:horizon])
-        scales = np.ones(points.shape)
-        if "usual" in numbers:
-            said, wide = (
-                forest_said(features, Forest(*(numbers[f"{name} {part}"] for part in Forest._fields)))
-                for name in ("points", "widths")
-            )
-            points += (said * numbers["usual"]) @ _BETWEEN[:, :horizon]
-            scales = np.clip(1.0 + wide @ _BETWEEN[:, :horizon], *WIDTHS) * (numbers["usual"] @ _BETWEEN[:, :horizon])
-        return points, scales
+        lines, features = self._seen(numbers, past)
+        off, wide = _said(numbers, features)
+        return _bent(lines[..., :horizon], numbers["blend"][None], off, wide, numbers["usual"])
+
+    def _expect(self, asked: Sequence[Asked], horizon: int) -> list[tuple[Array, Array]]:
+        if horizon > self.leads:
+            return super()._expect(asked, horizon)
+        out: dict[int, tuple[Array, Array]] = {}
+        alike: dict[tuple[int, float, float], list[int]] = {}
+        for i, one in enumerate(asked):
+            alike.setdefault((one.fit.context, one.period_s, one.end_s), []).append(i)
+        for places in alike.values():
+            out |= dict(zip(places, self._side_by_side([asked[i] for i in places], horizon), strict=True))
+        return [out[i] for i in range(len(asked))]
+
+    def _side_by_side(self, asked: Sequence[Asked], horizon: int) -> Iterator[tuple[Array, Array]]:
+        """The same for tags that look back alike from the same moment: most of the work is done once for all of them."""
+        every = [one.fit.numbers for one in asked]
+        pasts = [self._past(one, 1) for one in asked]
+        apart = [self._apart(numbers, past) for numbers, past in zip(every, pasts, strict=True)]
+        values, ends_s = (np.concatenate([getattr(one, name) for one in pasts]) for name in ("values", "ends_s"))
+        past = replace(pasts[0], values=values, ends_s=ends_s)
+        reach, blend, usual = (np.stack([one[name] for one in every]) for name in ("reach", "blend", "usual"))
+        lines, features = _looked(
+            np.concatenate([one[0] for one in apart]),
+            np.concatenate([one[1] for one in apart], axis=1),
+            reach.transpose(1, 0, 2),
+            Lookback(every[0]),
+            past,
+        )
+        said = [_said(numbers, features[i : i + 1]) for i, numbers in enumerate(every)]
+        off, wide = (np.concatenate([one[k] for one in said]) for k in (0, 1))
+        return zip(*_bent(lines[..., :horizon], blend, off, wide, usual), strict=True)
+
+
+def _looked(smooth: Array, apart: Array, reach: Array, lookback: Lookback, past: Past) -> tuple[Array, Array]:
+    """The lines (3, n, leads) and the features (n, q), from the first line (n, leads) and how far off the others are."""
+    # Smoothing follows a level that has shifted for good: none of the others stays farther behind than it ever was.
+    lines = np.concatenate((smooth[None], smooth + np.minimum(np.maximum(apart, -reach), reach)))
+    moved = lines[:, :, KNOTS - 1] - past.values[:, -1:]
+    return lines, np.concatenate((*moved, *(moved - moved[[2, 0, 1]]), lookback.features(past)), axis=1)
+
+
+def _said(numbers: Mapping[str, Array], features: Array) -> tuple[Array, Array]:
+    """What the trees say of errors and of widths, both (n, knots)."""
+    points, widths = (Forest(*(numbers[f"{name} {part}"] for part in Forest._fields)) for name in ("points", "widths"))
+    return forest_said(features, points), forest_said(features, widths)
+
+
+def _bent(lines: Array, blend: Array, off: Array, wide: Array, usual: Array) -> tuple[Array, Array]:
+    """What is expected and how far off it may be (n, horizon), from lines (3, n, horizon) and what trees say (n, knots)."""
+    between = _BETWEEN[:, : lines.shape[2]]
+    points = np.einsum("knl,nlk->nl", lines, np.broadcast_to(blend[:, : lines.shape[2]], (*lines.shape[1:], 3)))
+    points += (off * usual) @ between
+    return points, np.clip(1.0 + wide @ between, *WIDTHS) * (usual @ between)
+
+
+def _numbers(points: Forest, widths: Forest, usual: Array) -> dict[str, Array]:
+    named = (("points", points), ("widths", widths))
+    return {
+        "usual": usual,
+        **{f"{name} {part}": value for name, forest in named for part, value in forest._asdict().items()},
+    }
 
 
 def _blend(lines: Array, aims: Array, early: int) -> Array:

@@ -50,12 +50,13 @@ class Lookback:
         """The features (n, q)."""
         values = past.values
         later, former = (-1 - self.numbers[name].astype(np.int64) for name in ("later", "former"))
-        last = values[:, -1:]
         near = values[:, -CLOSEST:]
-        changes = np.abs(np.diff(near, axis=1))
+        level = near[:, 1:] - near[:, -1:]
+        changes = np.abs(near[:, 1:] - near[:, :-1])
         spans = [span for span in SPANS if span < near.shape[1]]
-        means = np.stack([near[:, -span:].mean(axis=1) for span in spans], axis=1) - last if spans else last[:, :0]
-        moved = [changes[:, -span:].mean(axis=1, keepdims=True) for span in spans]
-        days = past.ends_s / DAY_S
-        clock = np.stack((np.mod(days, 1.0), np.mod(np.floor(days), 7.0), np.mod(past.ends_s / YEAR_S, 1.0)), axis=1)
-        return np.concatenate((last, values[:, later] - values[:, former], means, *moved, clock), axis=1)
+        means = [part[:, -span:].sum(axis=1, keepdims=True) / span for part in (level, changes) for span in spans]
+        day = past.ends_s[:, None] / DAY_S
+        whole = np.floor(day)
+        year = past.ends_s[:, None] / YEAR_S
+        moved = values[:, later] - values[:, former]
+        return np.concatenate((near[:, -1:], moved, *means, day - whole, whole % 7.0, year - np.floor(year)), axis=1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Design = NDArray[np.float32]
 
-__all__ = ["Forest", "forest_said", "grown"]
+__all__ = ["DEPTH", "Forest", "forest_said", "grown"]
 
 DEPTH = 4
 BINS = 16

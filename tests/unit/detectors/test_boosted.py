@@ -69,3 +69,19 @@ def test_a_short_history_is_forecast_by_the_lines_alone() -> None:
     values = 10.0 * np.sin(np.arange(160) / 96 * 2 * np.pi) + np.random.default_rng(2).normal(size=160)
     [said] = taught(Boosted(), values, 149).forecast([window(values, 149)], horizon=6)
     assert np.array(said.quantiles)[:, LEVELS.index(0.5)] == pytest.approx(values[150:156], abs=4.0)
+
+
+def test_tags_side_by_side_are_forecast_as_each_alone(valve) -> None:
+    learner = Boosted(trees=10)
+    ends = {"x/a": 500, "x/b": 600, "x/c": 1000}
+    windows = {}
+    for tag, end in ends.items():
+        values = tuple(valve[end - 300 : end].tolist())
+        windows[tag] = Window(tag=tag, period_s=PERIOD_S, end_at=START, values=values)
+        learner.learn([windows[tag]])
+        learner.refit(tag)
+    together = learner.forecast([*windows.values()], horizon=5)
+    for said in together:
+        [alone] = learner.forecast([windows[said.tag]], horizon=5)
+        assert np.array(alone.quantiles) == pytest.approx(np.array(said.quantiles), rel=1e-9)
+    assert len({said.quantiles for said in together}) == 3
