@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from config.endpoint import InfluxSink, OpcuaSource
+from config.measure import FLOWS, POWERS, TEMPERATURES, conversion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.schema import Settings, TagSource
+    from config.measure import Conversion
+    from config.schema import Asset, Settings, TagSource
 
 __all__ = ["Key", "contradictions"]
 
@@ -22,6 +24,10 @@ def contradictions(settings: Settings) -> Iterator[tuple[Key, str]]:
         for tag_name, tag in asset.tags.items():
             at = ("assets", asset_name, "tags", tag_name, "source")
             yield from ((at + key, message) for key, message in _source(tag.source, settings))
+        for part in (_setpoints(asset), _balance(asset), _pumps(asset)):
+            yield from ((("assets", asset_name, *key), message) for key, message in part)
+        if asset_name == "source":
+            yield ("assets", asset_name), "expected another name: alarms of sources are called source/NAME/lost"
     yield from _clients(settings)
 
 
@@ -34,6 +40,66 @@ def _source(source: TagSource, settings: Settings) -> Iterator[tuple[Key, str]]:
         yield ("topic",), f"expected `node`, not `topic`: source {source.name!r} is an OPC UA server"
     elif not isinstance(there, OpcuaSource) and source.topic is None:
         yield ("node",), f"expected `topic`, not `node`: source {source.name!r} is an MQTT broker"
+
+
+def _setpoints(asset: Asset) -> Iterator[tuple[Key, str]]:
+    for name, tag in asset.tags.items():
+        told_by = None if tag.tolerance is None else tag.tolerance.setpoint_tag
+        if told_by is None:
+            continue
+        at = ("tags", name, "tolerance", "setpoint_tag")
+        if told_by not in asset.tags:
+            yield at, _no_tag(told_by, asset)
+        elif told_by == name:
+            yield at, "expected another tag of the asset: a tag cannot tell its own set point"
+        elif (unit := asset.tags[told_by].unit) != tag.unit:
+            yield at, f"expected a tag in {tag.unit!r}, as this one is, found {told_by!r} in {unit!r}"
+
+
+def _balance(asset: Asset) -> Iterator[tuple[Key, str]]:
+    balance = asset.balance
+    if balance is None:
+        return
+    periods: dict[float, str] = {}
+    kinds = (("power", POWERS), ("flow", FLOWS), ("warm", TEMPERATURES), ("cold", TEMPERATURES))
+    used: dict[str, str] = {}
+    for key, units in kinds:
+        name = getattr(balance, key)
+        at = ("balance", key)
+        if name not in asset.tags:
+            yield at, _no_tag(name, asset)
+            continue
+        tag = asset.tags[name]
+        yield from ((at, message) for message in _unit(name, tag.unit, units))
+        if name in used:
+            yield at, f"expected a tag of its own, found that of `{used[name]}`: {name!r}"
+        used.setdefault(name, key)
+        periods.setdefault(tag.period_s, name)
+    if len(periods) > 1:
+        found = " and ".join(f"{period_s:g} s ({name})" for period_s, name in periods.items())
+        yield ("balance",), f"expected four tags with the same period_s, found {found}"
+
+
+def _unit(name: str, unit: str, units: dict[str, Conversion]) -> Iterator[str]:
+    if conversion(unit, units) is None:
+        yield f"expected a tag in one of {', '.join(units)}, found {name!r} in {unit!r}: it cannot be balanced"
+
+
+def _pumps(asset: Asset) -> Iterator[tuple[Key, str]]:
+    seen: set[str] = set()
+    for pump_name, pump in asset.pumps.items():
+        for key in ("command", "flow"):
+            if (name := getattr(pump, key)) not in asset.tags:
+                yield ("pumps", pump_name, key), _no_tag(name, asset)
+        if pump.command == pump.flow:
+            yield ("pumps", pump_name, "flow"), "expected another tag than that of the command"
+        if pump.command in seen:
+            yield ("pumps", pump_name, "command"), f"expected each command once, found {pump.command!r} again"
+        seen.add(pump.command)
+
+
+def _no_tag(name: str, asset: Asset) -> str:
+    return f"expected a tag of this asset ({', '.join(sorted(asset.tags))}), found {name!r}"
 
 
 def _clients(settings: Settings) -> Iterator[tuple[Key, str]]:

@@ -61,8 +61,13 @@ def _band(tag: Tag) -> Iterator[tuple[Key, str]]:
     band, physical = tag.tolerance, tag.physical
     if band is None:
         return
-    low, high = band.setpoint - band.tolerance, band.setpoint + band.tolerance
-    if physical is not None and (low < physical.low or high > physical.high):
+    middle = band.setpoint
+    if (
+        middle is not None
+        and physical is not None
+        and not (physical.low <= middle - band.tolerance and middle + band.tolerance <= physical.high)
+    ):
+        low, high = middle - band.tolerance, middle + band.tolerance
         reach = f"{physical.low:g} to {physical.high:g}"
         yield ("tolerance",), f"the band {low:g} to {high:g} reaches beyond the physical range {reach}"
     if tag.source.deadband >= band.tolerance:

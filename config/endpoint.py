@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from config.form import Address, Duration, Endpoint, Host, KeepAlive, Name, Port, Prefix, Section, Span, Words, wrong
+from config.rule import Lost
 
 __all__ = ["InfluxSink", "MqttSink", "MqttSource", "OpcuaSource", "Secret", "Tls", "UaSecurity"]
 
@@ -76,6 +77,7 @@ class OpcuaSource(Section):
     security: UaSecurity | None = Field(default=None, description="absent: no encryption, no password allowed")
     username: Words | None = Field(default=None, description="login, only with `security`")
     password: Secret | None = Field(default=None, description="its password")
+    lost: Lost = Field(default=Lost(), description="alarm `source/NAME/lost`: none of its tags reports any more")
 
     @model_validator(mode="after")
     def _no_clear_password(self) -> Self:
@@ -111,6 +113,8 @@ class _Mqtt(Section):
 
 class MqttSource(_Mqtt):
     """An MQTT broker that publishes tags."""
+
+    lost: Lost = Field(default=Lost(), description="alarm `source/NAME/lost`: none of its tags reports any more")
 
 
 class InfluxSink(Section):

@@ -15,12 +15,9 @@ from config.endpoint import InfluxSink, MqttSink, MqttSource, OpcuaSource, Secre
 from config.form import (
     Amount,
     Duration,
-    Finite,
     JsonPath,
     Name,
     Node,
-    Positive,
-    Priority,
     Section,
     Sha256,
     Span,
@@ -29,19 +26,27 @@ from config.form import (
     Words,
     wrong,
 )
+from config.rule import Balance, Breach, Deviation, Frozen, Level, Limits, Lost, Physical, Pump, Rate, Tolerance
 
 __all__ = [
     "Asset",
+    "Balance",
     "Breach",
     "Deviation",
+    "Frozen",
     "InfluxSink",
     "Journal",
+    "Level",
+    "Limits",
+    "Lost",
     "Model",
     "MqttSink",
     "MqttSource",
     "OpcuaSource",
     "Panel",
     "Physical",
+    "Pump",
+    "Rate",
     "Secret",
     "Settings",
     "Tag",
@@ -94,60 +99,8 @@ class TagSource(Section):
         return self
 
 
-class Physical(Section):
-    """What the sensor can show at all; a value outside is a broken signal, not a measurement."""
-
-    low: Finite = Field(description="lowest value that it can show, in the tag's unit")
-    high: Finite = Field(description="highest")
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if not self.low < self.high:
-            raise wrong("low", f"expected low below high {self.high:g}, found {self.low:g}")
-        return self
-
-
-class _Alarm(Section):
-    on_delay_s: Duration = Field(default=0.0, description="how long the condition must hold before the alarm is raised")
-    off_delay_s: Duration = Field(default=0.0, description="how long it must be over before the alarm is cleared")
-    priority: Priority = Field(default="medium", description="how much the alarm matters")
-
-
-class Tolerance(_Alarm):
-    """The band setpoint +/- tolerance, judged on every sample as it arrives."""
-
-    setpoint: Finite = Field(description="middle of the band, in the tag's unit")
-    tolerance: Positive = Field(description="half its width")
-    deadband: Amount = Field(
-        default=0.0, description="how far back inside the band the value must come before the alarm may clear"
-    )
-
-    @model_validator(mode="after")
-    def _room(self) -> Self:
-        if self.deadband >= self.tolerance:
-            message = f"expected deadband below tolerance {self.tolerance:g}, found {self.deadband:g}"
-            raise wrong("deadband", message)
-        return self
-
-
-class Deviation(_Alarm):
-    """The measured value against the forecast band, judged on every closed step."""
-
-    minimum: Positive = Field(
-        description="a smaller distance from the median is never an alarm, however narrow the band"
-    )
-
-
-class Breach(_Alarm):
-    """The band of `tolerance` is about to be left: judged on every forecast."""
-
-    probability: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.8, description="how probable it must be that the band is left within the horizon"
-    )
-
-
 class Tag(Section):
-    """One signal of an asset; of a tag without tolerance, deviation and breach only the health is judged."""
+    """One signal of an asset; of a tag without any of the rules below `physical` only the health is judged."""
 
     description: str = Field(default="", description="what it is, for people")
     unit: Unit = Field(description="its unit, as operators write it")
@@ -156,6 +109,9 @@ class Tag(Section):
     source: TagSource = Field(description="where its values come from")
     physical: Physical | None = Field(default=None, description="what its sensor can show; absent: any number")
     tolerance: Tolerance | None = Field(default=None, description="the band that it must keep")
+    limits: Limits | None = Field(default=None, description="levels that it must not pass")
+    rate: Rate | None = Field(default=None, description="how fast it may change")
+    frozen: Frozen | None = Field(default=None, description="an alarm where it shows one value for too long")
     deviation: Deviation | None = Field(default=None, description="an alarm where it is not what was forecast")
     breach: Breach | None = Field(default=None, description="an alarm before it leaves the band of `tolerance`")
 
@@ -165,6 +121,8 @@ class Tag(Section):
             raise wrong("hold_s", f"expected hold_s of at least period_s {self.period_s:g}, found {self.hold_s:g}")
         if self.breach is not None and self.tolerance is None:
             raise wrong("breach", "breach needs a `tolerance` on the same tag: it predicts when that band is left")
+        if self.rate is not None and self.rate.over_s < self.period_s:
+            raise wrong("rate", f"expected over_s of at least period_s {self.period_s:g}, found {self.rate.over_s:g}")
         return self
 
 
@@ -173,6 +131,10 @@ class Asset(Section):
 
     description: str = Field(default="", description="what it is, for people")
     tags: Annotated[dict[Name, Tag], Field(min_length=1)] = Field(description="its tags, each under its name")
+    balance: Balance | None = Field(default=None, description="the power against the heat that the water carries")
+    pumps: dict[Name, Pump] = Field(
+        default={}, description="commands of pumps against the flow that they make, each under its name"
+    )
 
 
 class Panel(Section):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from detectors.detector import Step
+    from detectors.line import Line
     from detectors.records import Sample
 
 __all__ = ["Company", "Frozen"]
@@ -56,7 +57,8 @@ class Company:
 class Frozen:
     """How long one tag has shown the same value: an observer of its reports, judged at its steps.
 
-    With `after_s` the history is not asked. At the values `at_rest` (a flow meter's 0) the tag may stand still for ever.
+    While its `line` is silent it does not count as standing. With `after_s` the history is not asked. At the values
+    `at_rest` (a flow meter's 0) the tag may stand still for ever.
     """
 
     rule = "frozen"
@@ -65,6 +67,7 @@ class Frozen:
         self,
         *,
         company: Company,
+        line: Line | None = None,
         period_s: float,
         hold_s: float,
         resolution: float = 0.0,
@@ -72,6 +75,7 @@ class Frozen:
         at_rest: Sequence[float] = (),
     ) -> None:
         self._company = company
+        self._line = line
         company.size += 1
         self._floor_s = LEAST_STEPS * period_s
         self._hold = timedelta(seconds=hold_s)
@@ -121,7 +125,10 @@ class Frozen:
         """How long the value has stood, in units of how long it may."""
         if step.value is None or self._value is None:
             return None
-        stood_s = max(0.0, (step.end_at - self._begun_at).total_seconds())
+        # That a silent source tells nothing new is no news of the sensor.
+        spoke_at = None if self._line is None else self._line.spoke_at
+        known_at = step.end_at if spoke_at is None else min(step.end_at, spoke_at)
+        stood_s = max(0.0, (known_at - self._begun_at).total_seconds())
         limit_s = self.limit_s
         if self._resting(self._value):
             return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=0.0, value=step.value)

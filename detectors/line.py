@@ -47,6 +47,11 @@ class Line:
         self._spoke_at = self._heard[sample.tag] = at
 
     @property
+    def spoke_at(self) -> datetime | None:
+        """When the last report of any tag arrived."""
+        return self._spoke_at
+
+    @property
     def patience(self) -> timedelta:
         """For how long the source may say nothing: the shortest hold time of a tag that was alive when it last spoke."""
         spoke_at = self._spoke_at

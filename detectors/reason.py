@@ -25,7 +25,7 @@ def sentence(
 ) -> str:
     """The sentence of an alert; times are UTC, figures in the tag's unit."""
     asset, _, name = tag.partition("/")
-    where = f"{name} of {asset}"
+    where = f"source {name}" if asset == "source" else f"{name} of {asset}"
     if by:
         return f"{where}: {rule} alarm acknowledged by {by} at {_clock(at)}."
     if state.active:
@@ -54,8 +54,13 @@ def _found(rule: str, unit: str, verdict: Verdict | None) -> str:
             return f"has bad quality ({verdict.detail or 'no reason given'})"
         case "stale":
             return "has not reported for longer than a value may be held,"
+        case "low_low" | "low" | "high" | "high_high":
+            side = "below" if verdict.high is None else "above"
+            limit = verdict.low if verdict.high is None else verdict.high
+            return f"is {_figure(verdict.value, unit)}, {side} its {rule} limit {_figure(limit, unit)},"
         case _:
-            return f"violates its {rule} rule"
+            # Rules that look at more than one figure say themselves what they found.
+            return f"{verdict.detail}," if verdict.detail else f"violates its {rule} rule"
 
 
 def _now(unit: str, verdict: Verdict | None) -> str:

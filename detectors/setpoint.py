@@ -22,10 +22,10 @@ __all__ = ["FollowingBreach", "FollowingTolerance", "Setpoint"]
 
 
 class Setpoint:
-    """The last set point told; a change of more than `slack` from the last settled one begins the settling time anew."""
+    """The last set point told, `value` until then; a change of more than `slack` begins the settling time anew."""
 
-    def __init__(self, *, settle_s: float, slack: float = 0.0) -> None:
-        self.value: float | None = None
+    def __init__(self, *, value: float | None = None, settle_s: float, slack: float = 0.0) -> None:
+        self.value = value
         self._settle = timedelta(seconds=settle_s)
         self._slack = slack
         self._anchor: float | None = None

@@ -72,7 +72,8 @@ def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
 
 def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
     """Windows, detectors and alarms of every tag."""
-    return FastLane(watches(settings, length=_length(settings)), memories)
+    tags, series = watches(settings, length=_length(settings))
+    return FastLane(tags, memories, series)
 
 
 def alarm_names(settings: Settings) -> set[str]:
@@ -165,14 +166,13 @@ def faces(settings: Settings) -> dict[str, TagFace]:
     """How every tag is written at the terminal."""
     from stream.view import TagFace
 
-    return {
-        name: TagFace(
-            unit=tag.unit,
-            low=None if tag.tolerance is None else tag.tolerance.setpoint - tag.tolerance.tolerance,
-            high=None if tag.tolerance is None else tag.tolerance.setpoint + tag.tolerance.tolerance,
-        )
-        for name, tag in settings.tags().items()
-    }
+    def face(tag: Tag) -> TagFace:
+        band = tag.tolerance
+        if band is None or band.setpoint is None or band.setpoint_tag is not None:
+            return TagFace(unit=tag.unit, low=None, high=None)
+        return TagFace(unit=tag.unit, low=band.setpoint - band.tolerance, high=band.setpoint + band.tolerance)
+
+    return {name: face(tag) for name, tag in settings.tags().items()}
 
 
 def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:

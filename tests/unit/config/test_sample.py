@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 # A line with one mark, and the lines behind the same mark that are further in.
 COMMENTED = re.compile(r"^(?P<indent> *)# (?P<key>[a-z_0-9]+):")
 # What changes something when its mark is taken away: it has no default, or its default depends on the machine.
-CHANGES = {"adapter", "security", "tls", "sha256", "store", "state_folder"}
+CHANGES = {
+    "adapter",
+    "after_s",
+    "high",
+    "low",
+    "security",
+    "setpoint_tag",
+    "sha256",
+    "state_folder",
+    "store",
+    "tls",
+}
 # What is only legal together with another.
 TOGETHER = {"username", "password"}
 
