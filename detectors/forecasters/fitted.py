@@ -25,9 +25,8 @@ import numpy as np
 from detectors.forecasters.error_library import RECENT, collect
 from detectors.forecasters.fit import LARGEST, Fit, Past, units
 from detectors.forecasters.memory import Memory, continuation, pack, unpack
-from detectors.forecasters.persistence import Persistence
+from detectors.forecasters.persistence import Persistence, forecast_of
 from detectors.forecasters.season import bridged
-from detectors.records import Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from detectors.forecasters.memory import Addition, History
-    from detectors.records import Window
+    from detectors.records import Forecast, Window
 
     Array = NDArray[np.float64]
 
@@ -320,14 +319,7 @@ class FittedForecaster(ABC):
         paths = fit.middle + fit.spread * (point + wide * fit.library.drawn(horizon))
         if not math.isfinite(float(quantiles.sum()) + float(paths.sum())):
             return self._persist(window, horizon)
-        return Forecast(
-            tag=window.tag,
-            forecaster=self.name,
-            made_at=window.end_at,
-            period_s=window.period_s,
-            quantiles=tuple(map(tuple, quantiles.tolist())),
-            paths=tuple(map(tuple, paths.tolist())),
-        )
+        return forecast_of(window, forecaster=self.name, quantiles=quantiles, paths=paths)
 
     def _persist(self, window: Window, horizon: int) -> Forecast | None:
         made = self._before.forecast([window], horizon=horizon)

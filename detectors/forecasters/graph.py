@@ -11,20 +11,20 @@ held-out last part.
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from detectors.forecasters.error_library import collect
 from detectors.forecasters.fit import LARGEST, Fit, Past, units
-from detectors.forecasters.fitted import FEWEST, FittedForecaster, held_back
-from detectors.forecasters.graph_network import PATCHES, GraphNetwork, Lesson, learn
+from detectors.forecasters.fitted import FEWEST, held_back
+from detectors.forecasters.graph_network import GraphNetwork, Lesson, learn
 from detectors.forecasters.influence import learnt_graph
-from detectors.forecasters.network import clock
-from detectors.forecasters.season import DAY_S, bridged
+from detectors.forecasters.network import FEWEST_ROWS, NetworkForecaster, Settings, clock, context_length
+from detectors.forecasters.season import bridged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -35,13 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph"]
 
-CONTEXT = (64, 192)
-"""Values that are read, fewest and most; in between two days."""
-FEWEST_ROWS = 32
-"""Fewer examples teach a network nothing."""
 
-
-class Graph(FittedForecaster):
+class Graph(NetworkForecaster):
     """A T-GCN per asset, whose name is what stands before the last ``/`` of a tag. It remembers 4096 steps: 32 to 64 kB per tag.
 
     `edges` are pairs of tags, the first of which acts on the second; an asset with none has its graph learnt. `steps` bounds
@@ -49,24 +44,10 @@ class Graph(FittedForecaster):
     """
 
     name = "graph"
-    leads = 48
-    patience = 512
-    once = True
 
-    def __init__(
-        self,
-        *,
-        edges: Iterable[tuple[str, str]] = (),
-        limit: int = 4096,
-        samples: int = 16,
-        seed: int = 0,
-        steps: int = 300,
-        progress: Callable[[float], None] = lambda _share: None,
-    ) -> None:
-        super().__init__(limit=limit, samples=samples, seed=seed)
+    def __init__(self, *, edges: Iterable[tuple[str, str]] = (), **settings: Unpack[Settings]) -> None:
+        super().__init__(**settings)
         self._edges = frozenset(edges)
-        self._budget = steps
-        self._progress = progress
         self._networks: dict[int, tuple[Array, GraphNetwork]] = {}
 
     def refit(self, tag: str) -> None:
@@ -106,7 +87,7 @@ class Graph(FittedForecaster):
         scaled = np.clip(values / spreads[:, None] - (middles / spreads)[:, None], -LARGEST, LARGEST)
         full = np.stack([bridged(row) for row in scaled])
         kept = held_back(count)
-        context = int(np.clip(2 * DAY_S / period_s, *CONTEXT)) // PATCHES * PATCHES
+        context = context_length(period_s)
         if count - context - kept < FEWEST_ROWS:
             return {}
         graph = self._graph(tags, full[:, : count - kept])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from detectors.forecasters.network import MEDIAN, clock, drawn, pinball, rising, taught
+from detectors.forecasters.network import MEDIAN, PATCHES, clock, drawn, pinball, rising, taught
 from detectors.records import LEVELS
 
 if TYPE_CHECKING:
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["PATCHES", "GraphNetwork", "Lesson", "learn"]
+__all__ = ["GraphNetwork", "Lesson", "learn"]
 
 HIDDEN = 32
 EMBEDDING = 8
-PATCHES = 16
-"""A context is cut into so many steps of the recurrent unit."""
 HELD_OUT = 4096
 """Tags times examples of the held-out part that are looked at while learning."""
 BATCH = (16, 256)

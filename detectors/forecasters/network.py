@@ -7,28 +7,78 @@ and the same seed give the same weights on the same machine.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable  # noqa: TC003 # a TypedDict is read at run time
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 import torch
 
+from detectors.forecasters.fitted import FittedForecaster
 from detectors.forecasters.season import DAY_S, WEEK_S
 from detectors.records import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-__all__ = ["MEDIAN", "clock", "drawn", "pinball", "rising", "taught"]
+__all__ = [
+    "FEWEST_ROWS",
+    "MEDIAN",
+    "PATCHES",
+    "NetworkForecaster",
+    "Settings",
+    "clock",
+    "context_length",
+    "drawn",
+    "pinball",
+    "rising",
+    "taught",
+]
 
 MEDIAN = LEVELS.index(0.5)
 CHECKS = 12
 """How often the held-out part is looked at while learning."""
 PATIENCE = 4
 """After so many looks without a better one learning ends."""
+PATCHES = 16
+"""A network reads what it is given in so many parts."""
+CONTEXT = (64, 192)
+"""Values that are read, fewest and most; in between two days."""
+FEWEST_ROWS = 32
+"""Fewer examples teach a network nothing."""
+
+
+class Settings(TypedDict, total=False):
+    """What every network can be told: steps remembered, futures, seed, most steps of a fit, and who hears the share done."""
+
+    limit: int
+    samples: int
+    seed: int
+    steps: int
+    progress: Callable[[float], None]
+
+
+class NetworkForecaster(FittedForecaster):
+    """A learner whose model is a network."""
+
+    leads = 48
+    patience = 512
+    once = True
+
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        super().__init__(
+            limit=settings.get("limit", 4096), samples=settings.get("samples", 16), seed=settings.get("seed", 0)
+        )
+        self._budget = settings.get("steps", 300)
+        self._progress = settings.get("progress", lambda _share: None)
+
+
+def context_length(period_s: float) -> int:
+    """How many values a network reads: whole patches."""
+    return int(np.clip(2 * DAY_S / period_s, *CONTEXT)) // PATCHES * PATCHES
 
 
 def clock(ends_s: Array, period_s: float, length: int) -> NDArray[np.float32]:

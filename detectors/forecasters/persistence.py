@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from detectors.records import Window
 
-__all__ = ["Persistence"]
+__all__ = ["Persistence", "forecast_of"]
 
 FEW = 8
 """With fewer changes than this the spread is made up from the value's own size."""
@@ -64,15 +64,21 @@ class Persistence:
         paths = np.clip(last + np.cumsum(walk, axis=1), -1e300, 1e300)
         if not math.isfinite(float(paths.sum())):
             paths = np.full(size, last)
-        quantiles = _quantiles(paths)
-        return Forecast(
-            tag=window.tag,
-            forecaster=self.name,
-            made_at=window.end_at,
-            period_s=window.period_s,
-            quantiles=tuple(map(tuple, quantiles.tolist())),
-            paths=tuple(map(tuple, paths.tolist())),
-        )
+        return forecast_of(window, forecaster=self.name, quantiles=_quantiles(paths), paths=paths)
+
+
+def forecast_of(
+    window: Window, *, forecaster: str, quantiles: NDArray[np.float64], paths: NDArray[np.float64]
+) -> Forecast:
+    """The record of a forecast behind a window, from arrays (horizon, 7) and (samples, horizon)."""
+    return Forecast(
+        tag=window.tag,
+        forecaster=forecaster,
+        made_at=window.end_at,
+        period_s=window.period_s,
+        quantiles=tuple(map(tuple, quantiles.tolist())),
+        paths=tuple(map(tuple, paths.tolist())),
+    )
 
 
 def _quantiles(paths: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from detectors.forecasters.fitted import FittedForecaster, held_back
-from detectors.forecasters.network import MEDIAN, clock, drawn, pinball, rising, taught
-from detectors.forecasters.season import DAY_S
+from detectors.forecasters.fitted import held_back
+from detectors.forecasters.network import (
+    FEWEST_ROWS,
+    MEDIAN,
+    PATCHES,
+    NetworkForecaster,
+    clock,
+    context_length,
+    drawn,
+    pinball,
+    rising,
+    taught,
+)
 from detectors.records import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,49 +41,31 @@ if TYPE_CHECKING:
     from detectors.forecasters.fitted import Asked
 
     Array = NDArray[np.float64]
-    Weights = dict[str, torch.Tensor]
 
 __all__ = ["Recurrent"]
 
+Weights = dict[str, torch.Tensor]
+
 HIDDEN = 32
-PATCHES = 16
-CONTEXT = (64, 192)
-"""Values that are read, fewest and most; in between two days."""
-FEWEST_ROWS = 32
-"""Fewer examples teach a network nothing."""
 NARROWEST = 1e-3
 """No step's band is taken for narrower than that, in units of the tag's spread."""
 FAR = 20.0
 """The network sees values further from the last one than so many spreads as if they were that far."""
 
 
-class Recurrent(FittedForecaster):
+class Recurrent(NetworkForecaster):
     """An LSTM per tag. It remembers 4096 steps: 32 to 64 kB per tag, and 200 kB of weights.
 
     `steps` bounds what a fit may take: 300 steps of 256 examples are seconds. `progress` is told the share of a fit that is done.
     """
 
     name = "recurrent"
-    leads = 48
-    patience = 512
-    once = True
 
-    def __init__(
-        self,
-        *,
-        limit: int = 4096,
-        samples: int = 16,
-        seed: int = 0,
-        steps: int = 300,
-        progress: Callable[[float], None] = lambda _share: None,
-    ) -> None:
-        super().__init__(limit=limit, samples=samples, seed=seed)
-        self._budget = steps
-        self._progress = progress
-        self._side_by_side: tuple[tuple[int, ...], Weights] = ((), {})
+    _side_by_side: tuple[tuple[int, ...], Weights] = ((), {})
+    """The fits that were last asked of together, and their weights stacked."""
 
     def _fit(self, values: Array, end_s: float, period_s: float) -> dict[str, Array] | None:
-        context = int(np.clip(2 * DAY_S / period_s, *CONTEXT)) // PATCHES * PATCHES
+        context = context_length(period_s)
         kept = held_back(len(values))
         origins = np.arange(context - 1, len(values) - 1)
         early = int((origins < len(values) - 1 - kept).sum())
