@@ -117,6 +117,7 @@ class Day:
         self._asked = {name for name, tag in settings.tags().items() if tag.breach or tag.deviation}
         band = settings.tags()[f"{ASSET}/{WATER}"].tolerance
         assert band is not None
+        assert band.setpoint is not None
         self._low, self._high = band.setpoint - band.tolerance, band.setpoint + band.tolerance
         self._breach = Breach(low=self._low, high=self._high, probability=0.5)
         self._inside = True
