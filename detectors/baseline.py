@@ -29,7 +29,11 @@ __all__ = ["Baseline", "Nature", "survey"]
 DRIFTING_FROM = 1.5
 """Wander in noises from which a tag drifts: on SKAB water loops steady tags lie below 1.5 and temperatures above 1.7."""
 CHANCE = 4e-4
-"""How often a normal moment may lie beyond the scale of any tag of an asset, were distances normally distributed."""
+"""How often a normal moment may lie beyond the scale of any tag of an asset, were distances normally distributed.
+
+Short means overlap, so that such moments come in runs: one run in about 25,000 moments, for tags of the usual period of a minute
+one in two and a half weeks. Tags of a second want a smaller chance, or an on-delay.
+"""
 NOTICEABLE = 1.2
 FEWEST_BLOCKS = 8
 
@@ -67,11 +71,14 @@ class Baseline:
         return np.isfinite(self.scale)
 
 
-def survey(values: NDArray[np.float64], tags: Sequence[str], *, length: int = 10, follow: int = 200) -> Baseline:
+def survey(
+    values: NDArray[np.float64], tags: Sequence[str], *, length: int = 10, follow: int = 200, chance: float = CHANCE
+) -> Baseline:
     """Learns what is normal from `values`, a row per step and a column per tag, oldest first.
 
     What must not be learnt from (in alarm, held, bad) is NaN. `length` is the steps of a short mean, `follow` the steps in which
-    the baseline follows to two thirds. Raises ValueError for fewer rows than give a judgement, or another number of columns.
+    the baseline follows to two thirds; a smaller `chance` makes the scales wider. Raises ValueError for fewer rows than give a
+    judgement, or another number of columns.
     """
     if values.ndim != 2 or values.shape[1] != len(tags):
         raise ValueError(f"baseline: expected a column for each of {len(tags)} tags, found shape {values.shape}")
@@ -92,7 +99,7 @@ def survey(values: NDArray[np.float64], tags: Sequence[str], *, length: int = 10
     noise = np.array([column.noise for column in known])
     usual = np.array([_rms(column) for column in far.T])
     steady = np.array([nature is Nature.STEADY for nature in natures])
-    beyond = NormalDist().inv_cdf(1 - CHANCE / (2 * max(int(steady.sum()), 1)))
+    beyond = NormalDist().inv_cdf(1 - chance / (2 * max(int(steady.sum()), 1)))
     scale = np.where(steady, np.maximum(beyond * usual, NOTICEABLE * noise), np.nan)
     deviations = (far / scale)[:, steady]
     return Baseline(

@@ -10,7 +10,8 @@ it gives back is frozen and judges a point in 10 to 300 microseconds without it.
 - `Forest`: isolation forest (Liu, Ting and Zhou 2008).
 
 Of a statistic the edge lies at `EDGE` times its 99 % quantile in the normal time, as it was on stretches that the model had not
-been fitted to: slow signals give fewer independent rows than they have moments, and a model flatters what it has seen.
+been fitted to: slow signals give fewer independent rows than they have moments, and a model flatters what it has seen. What a
+forest finds is bounded, since beyond the last normal point it cuts no further: its edge is the most isolated normal point.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 EDGE = 2.5
-FOREST_EDGE = 2.0
 EXPLAINED = 0.9
 """Share of the variance that the kept components explain."""
 FOLDS = 5
@@ -190,7 +190,7 @@ def fit_forest(points: NDArray[np.float64], *, seed: int = 0) -> Forest:
     )
     found = forest.isolation(points)
     middle = float(np.median(found))
-    limit = middle + FOREST_EDGE * (float(np.quantile(found, 0.99)) - middle)
+    limit = float(found.max())
     return Forest(**{**{name: getattr(forest, name) for name in forest.__slots__}, "middle": middle, "limit": limit})
 
 
