@@ -57,7 +57,9 @@ __all__ = [
     "resolve",
 ]
 
-Member = Literal["persistence", "seasonal", "smoothing", "harmonic", "autoregression", "arima", "recurrent", "graph"]
+Member = Literal[
+    "persistence", "seasonal", "smoothing", "harmonic", "autoregression", "boosted", "arima", "recurrent", "graph"
+]
 """A forecaster that may sit on the panel, by the name that `givre evaluate` knows it by."""
 
 
