@@ -22,6 +22,7 @@ __all__ = [
     "Physical",
     "Pump",
     "Rate",
+    "Surprise",
     "Tolerance",
 ]
 
@@ -142,6 +143,15 @@ class Deviation(Alarm):
 
     minimum: Positive = Field(
         description="a smaller distance from the median is never an alarm, however narrow the band"
+    )
+
+
+class Surprise(Alarm):
+    """The forecasts no longer fit: a test martingale over what the panel had expected, judged on every scored step."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=1e-5,
+        description="false alarms per step, at most, where the forecasts are right: 1e-5 is one in 100,000 steps",
     )
 
 

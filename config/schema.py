@@ -26,7 +26,20 @@ from config.form import (
     Words,
     wrong,
 )
-from config.rule import Balance, Breach, Deviation, Frozen, Level, Limits, Lost, Physical, Pump, Rate, Tolerance
+from config.rule import (
+    Balance,
+    Breach,
+    Deviation,
+    Frozen,
+    Level,
+    Limits,
+    Lost,
+    Physical,
+    Pump,
+    Rate,
+    Surprise,
+    Tolerance,
+)
 
 __all__ = [
     "Asset",
@@ -115,6 +128,9 @@ class Tag(Section):
     rate: Rate | None = Field(default=None, description="how fast it may change")
     frozen: Frozen | None = Field(default=None, description="an alarm where it shows one value for too long")
     deviation: Deviation | None = Field(default=None, description="an alarm where it is not what was forecast")
+    surprise: Surprise | None = Field(
+        default=None, description="an alarm where the forecasts no longer fit, however slightly"
+    )
     breach: Breach | None = Field(default=None, description="an alarm before it leaves the band of `tolerance`")
 
     @model_validator(mode="after")

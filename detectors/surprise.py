@@ -48,7 +48,7 @@ class Purse:
 
 
 class Surprise:
-    """Bets against the PITs of one tag, in each of `directions` (all three by default).
+    """Bets against the PITs that `forecaster` had for one tag, in each of `directions` (all three by default).
 
     With several directions the capital is shared out among them, and the promise holds for them together. `judge` changes
     nothing; `learn` is called once for each score after it. `begin_anew` is for an operator who accepts.
@@ -60,6 +60,7 @@ class Surprise:
         self,
         *,
         alpha: float,
+        forecaster: str = "panel",
         directions: tuple[str, ...] = ("outward", "upward", "downward"),
         purse: Purse | None = None,
     ) -> None:
@@ -68,7 +69,7 @@ class Surprise:
         unknown = set(directions) - set(_SHAPES)
         if unknown or not directions:
             raise ValueError(f"surprise: expected directions of {', '.join(_SHAPES)}, found {directions}")
-        self._alpha, self._directions = alpha, directions
+        self._alpha, self._forecaster, self._directions = alpha, forecaster, directions
         saved = dict(purse.sums) if purse is not None else {}
         self._sums = {each: list(saved.get(each, (0.0,) * len(TILTS))) for each in directions}
         if any(len(sums) != len(TILTS) or not all(map(math.isfinite, sums)) for sums in self._sums.values()):
@@ -80,8 +81,8 @@ class Surprise:
         return Purse(sums=tuple((each, tuple(sums)) for each, sums in self._sums.items()))
 
     def judge(self, score: Score) -> Verdict | None:
-        """Verdict on one scored value; none where its PIT is not a number."""
-        if not 0 <= score.pit <= 1:
+        """Verdict on one scored value; none where its PIT is not a number, or another forecaster's."""
+        if not self._counts(score):
             return None
         sums = self._after(score.pit)
         held = {each: sum(sums[each]) / (len(TILTS) * len(self._directions)) for each in self._directions}
@@ -91,17 +92,20 @@ class Surprise:
             at=score.at,
             score=max(math.log(max(sum(held.values()), 1.0)) / -math.log(self._alpha), 0.0),
             value=score.value,
-            detail=max(held, key=lambda each: held[each]),
+            detail=_FOUND[max(held, key=lambda each: held[each])],
         )
 
     def learn(self, score: Score) -> None:
         """Takes a score that was judged: the bettors settle, and one more begins."""
-        if 0 <= score.pit <= 1:
+        if self._counts(score):
             self._sums = self._after(score.pit)
 
     def begin_anew(self) -> None:
         """Forgets what was won: what was surprising is accepted."""
         self._sums = {each: [0.0] * len(TILTS) for each in self._directions}
+
+    def _counts(self, score: Score) -> bool:
+        return score.forecaster == self._forecaster and 0 <= score.pit <= 1
 
     def _after(self, pit: float) -> dict[str, list[float]]:
         most = HIGHEST / self._alpha
@@ -112,6 +116,13 @@ class Surprise:
             ]
             for each in self._directions
         }
+
+
+_FOUND = {
+    "outward": "leaves the forecast bands more often than chance does",
+    "upward": "lies higher in the forecast bands than chance would have it",
+    "downward": "lies lower in the forecast bands than chance would have it",
+}
 
 
 def _outward(pit: float) -> float:

@@ -155,7 +155,7 @@ def by_priority(settings: Settings) -> list[str]:
     urgency = list(reversed(Priority))
 
     def most(tag: Tag) -> int:
-        rules = (tag.tolerance, tag.breach, tag.deviation)
+        rules = (tag.tolerance, tag.breach, tag.deviation, tag.surprise)
         return min((urgency.index(Priority(rule.priority)) for rule in rules if rule is not None), default=len(urgency))
 
     tags = settings.tags()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from detectors.deviation import Deviation
     from detectors.records import Alert, Forecast, Record, Sample, Score, Verdict, Window
     from detectors.signal import Physical
+    from detectors.surprise import Surprise
     from stream.window import RollingWindow
 
 __all__ = ["LEAP_STEPS", "FastLane", "Harvest", "SeriesWatch", "Watch"]
@@ -50,6 +51,7 @@ class Watch:
     on_step: Sequence[tuple[StepDetector, AlarmRule]] = ()
     on_forecast: Sequence[tuple[ForecastDetector, AlarmRule]] = ()
     deviation: tuple[Deviation, AlarmRule] | None = None
+    surprise: tuple[Surprise, AlarmRule] | None = None
     forecast: bool = True
 
 
@@ -110,6 +112,7 @@ class _Tag:
         "on_step",
         "physical",
         "series",
+        "surprise",
         "window",
     )
 
@@ -127,8 +130,11 @@ class _Tag:
         if watch.deviation is not None:
             self.deviation = watch.deviation[0]
             self.on_step.append((self.deviation, judge(self.deviation.rule, watch.deviation[1])))
+        self.surprise: tuple[Surprise, _Judge] | None = None
+        if watch.surprise is not None:
+            self.surprise = watch.surprise[0], judge(watch.surprise[0].rule, watch.surprise[1])
         self.judges = [judge for _, judge in (*self.on_report, *self.on_sample, *self.on_step)]
-        self.guards = list(self.judges)
+        self.guards = [*self.judges, *([self.surprise[1]] if self.surprise else [])]
         self.normal: deque[bool] = deque(maxlen=self.window.length)
 
     def snapshot(self) -> Window | None:
@@ -263,7 +269,17 @@ class FastLane:
 
     def score(self, scores: Iterable[Score]) -> None:
         """Takes what the model lane found of values that had closed before."""
-        self._harvest.records.extend(score for score in scores if score.tag in self._tags)
+        for score in scores:
+            tag = self._tags.get(score.tag)
+            if tag is None:
+                continue
+            self._harvest.records.append(score)
+            if tag.surprise is not None:
+                detector, judge = tag.surprise
+                self._take(detector.judge(score), judge, self._now or score.at)
+                detector.learn(score)
+                if judge.news():
+                    self._keep_latest(judge)
 
     def acknowledge(self, alarm: str, *, by: str, now: datetime) -> bool:
         """An operator acknowledges an alarm; False if there is no such alarm, or nothing to acknowledge."""

@@ -17,6 +17,7 @@ from detectors.records import Priority
 from detectors.response import Response
 from detectors.setpoint import FollowingBreach, FollowingTolerance, Setpoint
 from detectors.signal import Physical, Soundness, Stale
+from detectors.surprise import Surprise
 from stream.lane import SeriesWatch, Watch
 from stream.window import RollingWindow
 
@@ -73,6 +74,8 @@ def _watch(name: str, tag: Tag, *, line: Line, length: int, lateness_s: float) -
         watch.on_sample = _levels(tag.limits, tag)
     if tag.deviation is not None:
         watch.deviation = (Deviation(minimum=tag.deviation.minimum), _rule(tag.deviation, tag.unit, clear_below=0.9))
+    if tag.surprise is not None:
+        watch.surprise = (Surprise(alpha=tag.surprise.alpha), _rule(tag.surprise, tag.unit, clear_below=0.75))
     return watch
 
 

@@ -32,6 +32,7 @@ CHANGES = {
     "sha256",
     "state_folder",
     "store",
+    "surprise",
     "tls",
 }
 # What is only legal together with another.

@@ -13,8 +13,9 @@ from detectors.alarm import AlarmRule
 from detectors.breach import Breach
 from detectors.deviation import Deviation
 from detectors.limits import Tolerance
-from detectors.records import LEVELS, AlarmState, Alert, Forecast, Quality, Sample, Verdict
+from detectors.records import LEVELS, AlarmState, Alert, Forecast, Quality, Sample, Score, Verdict
 from detectors.signal import Physical, Soundness, Stale
+from detectors.surprise import Surprise
 from stream.lane import FastLane, Watch
 from stream.window import RollingWindow
 
@@ -239,3 +240,35 @@ def test_however_time_is_cut_the_same_records_come_out(
     cut.advance(at(end))
     records += cut.harvest().records
     assert records == plain.harvest().records
+
+
+def test_forecasts_that_no_longer_fit_raise_an_alarm_that_says_so_and_the_tag_is_not_learnt_from() -> None:
+    window = RollingWindow(tag="hx/out", period_s=10, hold_s=100, length=8, lateness_s=0)
+    watched = FastLane(
+        [Watch(window=window, surprise=(Surprise(alpha=1e-3), AlarmRule(clear_below=0.75)))],
+        {},
+    )
+    for step in range(20):
+        watched.offer(sample("hx/out", 10 * step + 5, 5.0))
+        scores = [
+            Score(
+                tag="hx/out",
+                forecaster=forecaster,
+                at=at(10 * step),
+                value=5.0,
+                pit=pit,
+                log_score=0.0,
+                log_probability=0.0,
+            )
+            for forecaster, pit in (("language", 0.5), ("panel", 0.999))
+        ]
+        watched.score(scores)
+    harvest = watched.harvest()
+    (alert,) = [record for record in harvest.records if isinstance(record, Alert)]
+    assert alert.rule == "surprise"
+    assert "lies higher in the forecast bands than chance would have it, since" in alert.text
+    assert sum(isinstance(record, Score) for record in harvest.records) == 40
+    watched.advance(at(300))
+    (now,) = watched.windows()
+    assert now.normal
+    assert not now.normal[-1]
