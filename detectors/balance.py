@@ -24,9 +24,9 @@ __all__ = ["Balance", "HeatBalance", "Quantity"]
 
 AWAITED_ROWS = 512
 """Moments of which not every tag has been heard yet; the oldest is given up."""
-AGREED = 0.5
+AGREED = 0.4
 """Up to this score a moment says how the tags usually stand."""
-MEMORY = 0.01
+MEMORY = 0.003
 """Weight of a new moment in what is usual."""
 KNOWN = 30
 """Moments after which it is known what is usual."""
@@ -183,11 +183,13 @@ class Balance:
             self._usual = list(mean)
         self._agreed += 1
         weight = max(MEMORY, 1 / self._agreed)
+        power, flow, warm, cold = mean
+        # A tag that has stood still has a spread all the same, of as much as moves the balance by a hundredth.
+        least = (abs(power), flow, abs(warm - cold), abs(warm - cold))
         for i, value in enumerate(mean):
             off = abs(value - self._usual[i])
             self._usual[i] += weight * (value - self._usual[i])
-            # A tag that has stood still has a spread all the same: a thousandth of what it shows.
-            self._spread[i] = max((1 - weight) * self._spread[i] + weight * off, 1e-3 * abs(value), 1e-9)
+            self._spread[i] = max((1 - weight) * self._spread[i] + weight * off, 1e-2 * least[i])
 
 
 def _mean(rows: list[_Row]) -> _Row:

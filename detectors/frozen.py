@@ -29,8 +29,8 @@ __all__ = ["Company", "Frozen"]
 MIN_RUNS = 32
 """Changes seen before the tag's own history is believed."""
 MARGIN = 1.5
-"""Times the longest run of the history that a run may last, with much history; twice with just enough of it."""
-FEW_RUNS_MARGIN = 16.0
+"""Times the longest run of the history that a run may last where much is known; three times with just enough."""
+FEW_RUNS_MARGIN = 48.0
 LEAST_STEPS = 3
 """Steps that a run lasts at least before it is called frozen."""
 STILL_FACTOR = 4.0
@@ -41,6 +41,8 @@ MOVES = 3
 """Changes of siblings during a run that say that the plant is not at rest."""
 CREEP = 1.2
 """Times the longest run that a run of any length may bring the history to."""
+OVERDUE = 1.2
+"""Times the heartbeat after which a report is missing."""
 HOURS = 48
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,8 +59,9 @@ class Company:
 class Frozen:
     """How long one tag has shown the same value: an observer of its reports, judged at its steps.
 
-    While its `line` is silent it does not count as standing. With `after_s` the history is not asked. At the values
-    `at_rest` (a flow meter's 0) the tag may stand still for ever.
+    Where its `line` reports anew what stands (a heartbeat), a value is known to stand while it does so; where not, for as long
+    as the line says anything at all. With `after_s` the history is not asked. At the values `at_rest` (a flow meter's 0) the
+    tag may stand still for ever.
     """
 
     rule = "frozen"
@@ -67,7 +70,7 @@ class Frozen:
         self,
         *,
         company: Company,
-        line: Line | None = None,
+        line: Line,
         period_s: float,
         hold_s: float,
         resolution: float = 0.0,
@@ -96,8 +99,11 @@ class Frozen:
         at, value = sample.source_at, sample.value
         if at <= self._reported_at:
             return
-        if at - self._reported_at > self._hold:
+        since = at - self._reported_at
+        if since > self._hold:
             self._whole = False
+        elif value is not None and value == self._value:
+            self._line.heartbeat = max(self._line.heartbeat, since)
         self._reported_at = at
         if value is None:
             self._whole = False
@@ -125,10 +131,7 @@ class Frozen:
         """How long the value has stood, in units of how long it may."""
         if step.value is None or self._value is None:
             return None
-        # That a silent source tells nothing new is no news of the sensor.
-        spoke_at = None if self._line is None else self._line.spoke_at
-        known_at = step.end_at if spoke_at is None else min(step.end_at, spoke_at)
-        stood_s = max(0.0, (known_at - self._begun_at).total_seconds())
+        stood_s = max(0.0, (self._known_at(step.end_at) - self._begun_at).total_seconds())
         limit_s = self.limit_s
         if self._resting(self._value):
             return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=0.0, value=step.value)
@@ -149,6 +152,12 @@ class Frozen:
                 f"has stood at exactly {self._value:.6g} for {stood_s:.0f} s{history}; its siblings moved {moves} times"
             )
         return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value, detail=detail)
+
+    def _known_at(self, now: datetime) -> datetime:
+        """Until when it is known that the value stood: silence is no standing."""
+        if heartbeat := self._line.heartbeat:
+            return now if now - self._reported_at <= OVERDUE * heartbeat else self._reported_at
+        return now if self._line.spoke_at is None else min(now, self._line.spoke_at)
 
     def _resting(self, value: float) -> bool:
         return any(abs(value - rest) <= self._resolution for rest in self._at_rest)

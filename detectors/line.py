@@ -26,6 +26,8 @@ class Line:
     """When a source last spoke, and each of its tags; `holds_s` says for how long each tag may be held."""
 
     def __init__(self, holds_s: Mapping[str, float]) -> None:
+        # The longest time after which one of its tags reported the value that it had reported before.
+        self.heartbeat = timedelta()
         self._holds = {tag: timedelta(seconds=hold_s) for tag, hold_s in holds_s.items()}
         self._shortest = min(self._holds.values(), default=timedelta.max)
         self._heard: dict[str, datetime] = {}
