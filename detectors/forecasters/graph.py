@@ -50,7 +50,7 @@ class Graph(NetworkForecaster):
         self._edges = frozenset(edges)
         self._networks: dict[int, tuple[Array, GraphNetwork]] = {}
 
-    def refit(self, tag: str) -> None:
+    def _learn_anew(self, tag: str) -> None:
         """Fits the tags of the asset of `tag` that have as much to tell as it has."""
         lead = self._memory.history(tag)
         fit = self._fits.get(tag)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable  # noqa: TC003 # a TypedDict is read at run time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
@@ -18,9 +19,11 @@ from detectors.forecasters.season import DAY_S, WEEK_S
 from detectors.records import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from detectors.records import Forecast, Window
 
     Array = NDArray[np.float64]
 
@@ -74,6 +77,36 @@ class NetworkForecaster(FittedForecaster):
         )
         self._budget = settings.get("steps", 300)
         self._progress = settings.get("progress", lambda _share: None)
+
+    def learn(self, windows: Sequence[Window]) -> None:
+        """As every learner does, on one thread."""
+        with _one_thread():
+            super().learn(windows)
+
+    def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
+        """The same."""
+        with _one_thread():
+            return super().forecast(windows, horizon=horizon)
+
+    def refit(self, tag: str) -> None:
+        """The same."""
+        with _one_thread():
+            self._learn_anew(tag)
+
+    def _learn_anew(self, tag: str) -> None:
+        """What `refit` does."""
+        super().refit(tag)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small products are done before two threads have met; on busy cores they wait for each other a hundred times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def context_length(period_s: float) -> int:

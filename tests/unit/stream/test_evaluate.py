@@ -229,3 +229,22 @@ def test_the_default_model_is_not_fetched_behind_the_users_back(
     monkeypatch.setenv("GIVRE_CACHE", str(tmp_path))
     with pytest.raises(RosterError, match="Run `givre model fetch`"):
         Roster().make("language")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (days(13), "hold no season twice"),
+        (days(60, lambda _: 7.0), "The value never changes (7)"),
+        (days(60) + days(110)[90:], "30 of 110 steps (27.3%) have no value"),
+        (days(90, lambda i: (100 + i) * (1000 if i > 45 else 1)), "perhaps two units"),
+        ([(f"{START + timedelta(seconds=i * i * 60):%Y-%m-%d %H:%M}", i) for i in range(25)], "irregular moments"),
+    ],
+)
+def test_no_forecaster_fails_on_a_history_that_is_not_as_it_should_be(history, rows, told) -> None:
+    everyone = [name for name in Roster().quick if name != "panel"]
+    code, said = run(history(rows), "--horizon", 1, "--one-shot", "--forecaster", ",".join(everyone))
+    assert code == 0, said
+    assert told in said
+    assert "failed" not in said
+    assert all(name in said for name in everyone)
