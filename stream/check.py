@@ -96,8 +96,8 @@ class Report:
         console.print(Text.assemble(f"{self.path}: ", (verdict, style)), soft_wrap=True)
 
 
-def check(path: Path, *, connect: bool) -> Report:
-    """Checks a configuration file; nothing is started, and nothing is written."""
+def check(path: Path, *, connect: bool, history: Path | None = None, timezone: str = "UTC") -> Report:
+    """Checks a configuration file, and its tolerances against a file of history; nothing is started, nothing is written."""
     report = Report(path=str(path), connected=False)
     try:
         loaded = load(path)
@@ -121,6 +121,8 @@ def check(path: Path, *, connect: bool) -> Report:
     _panel(loaded, report)
     if settings.model is not None:
         _model(settings.model, loaded, report, compute=connect)
+    if history is not None:
+        _tolerances(loaded, history, timezone, report)
     if connect and can_connect:
         report.connected = True
         report.problems += asyncio.run(_connect(loaded))
@@ -191,6 +193,27 @@ def _state(loaded: Loaded, report: Report) -> None:
             f"state folder {folder}: the journal may grow to {wanted_mib} MiB, and {free_mib} MiB are free: "
             "give it room, or set journal.max_size_mb lower"
         )
+
+
+def _tolerances(loaded: Loaded, history: Path, timezone: str, report: Report) -> None:
+    from stream.sources.history import HistoryError
+    from stream.tolerance_check import Asked, check_tolerances
+
+    asked = {
+        name: Asked(tag.tolerance.tolerance, tag.unit, tag.period_s, tag.hold_s)
+        for name, tag in loaded.settings.tags().items()
+        if tag.tolerance is not None
+    }
+    if not asked:
+        report.warnings.append(f"{history}: no tag has a tolerance that it could be compared with")
+        return
+    try:
+        warnings, notes = check_tolerances(history, asked, timezone=timezone)
+    except HistoryError as error:
+        report.problems.append(str(error))
+        return
+    report.warnings += warnings
+    report.notes += notes
 
 
 def _panel(loaded: Loaded, report: Report) -> None:

@@ -76,12 +76,19 @@ def check(
     connect: Annotated[
         bool, typer.Option("--connect", help="Also try every endpoint, and name each tag that cannot be had.")
     ] = False,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            "--history", help="Also compare each tolerance with recorded values: CSV or Parquet, as for replay."
+        ),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of the dates in the file.")] = "UTC",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check a configuration; exit code 1 if something is wrong. Nothing is started and nothing is written."""
     from stream.check import check as examine
 
-    result = examine(config, connect=connect)
+    result = examine(config, connect=connect, history=history, timezone=timezone)
     if as_json:
         console.print_json(json.dumps(result.as_dict()))
     else:

@@ -54,3 +54,68 @@ def test_all_are_said_at_once_in_the_order_of_their_lines(problems: Callable[[st
 )
 def test_clients_that_differ_in_anything_are_none(read: Callable[[str], object], small: str, sink: str) -> None:
     read(small.replace("sinks:\n", f"sinks:\n  alerts: {{type: mqtt, {sink}}}\n"))
+
+
+TAGS = """
+      p: {unit: kW, period_s: 10, hold_s: 60, source: {name: plc, node: s=p}}
+      f: {unit: m3/h, period_s: 10, hold_s: 60, source: {name: plc, node: s=f}}
+      w: {unit: degC, period_s: 10, hold_s: 60, source: {name: plc, node: s=w}}
+    balance: {power: p, flow: f, warm: w, cold: t, minimum_kw: 10, min_flow: 5}
+    pumps: {one: {command: p, flow: f, flow_above: 5}}
+sinks:"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "expected"),
+    [
+        ("power: p", "power: q", "balance.power", "expected a tag of this asset (f, p, t, w), found 'q'"),
+        (
+            "unit: m3/h",
+            "unit: bar",
+            "balance.flow",
+            "expected a tag in one of m3/s, m3/h, l/s, l/min, l/h, found 'f' in 'bar': it cannot be balanced",
+        ),
+        ("unit: kW", "unit: kWh", "balance.power", "expected a tag in one of W, kW, MW, found 'p' in 'kWh'"),
+        ("warm: w", "warm: t", "balance.cold", "expected a tag of its own, found that of `warm`: 't'"),
+        (
+            "p: {unit: kW, period_s: 10",
+            "p: {unit: kW, period_s: 20",
+            "balance",
+            "expected four tags with the same period_s, found 20 s (p) and 10 s (f)",
+        ),
+        ("command: p", "command: q", "pumps.one.command", "expected a tag of this asset (f, p, t, w), found 'q'"),
+        ("command: p", "command: f", "pumps.one.flow", "expected another tag than that of the command"),
+        (
+            "flow_above: 5}}",
+            "flow_above: 5}, two: {command: p, flow: f, flow_above: 1}}",
+            "pumps.two.command",
+            "expected each command once, found 'p' again",
+        ),
+        ("setpoint: 5", "setpoint_tag: q", "tags.t.tolerance.setpoint_tag", "expected a tag of this asset"),
+        ("setpoint: 5", "setpoint_tag: t", "tags.t.tolerance.setpoint_tag", "expected another tag of the asset"),
+        (
+            "setpoint: 5",
+            "setpoint_tag: f",
+            "tags.t.tolerance.setpoint_tag",
+            "expected a tag in 'degC', as this one is, found 'f' in 'm3/h'",
+        ),
+    ],
+)
+def test_a_rule_on_tags_that_cannot_be_is_refused_at_its_key(  # noqa: PLR0917 - the table's columns and two fixtures
+    problems: Callable[[str], list[str]], small: str, old: str, new: str, key: str, expected: str
+) -> None:
+    text = small.replace("\nsinks:", TAGS)
+    assert text.count(old) == 1
+    (found,) = problems(text.replace(old, new))
+    assert f": assets.hx.{key}: {expected}" in found
+
+
+@pytest.mark.parametrize("unit", ["m³/h", "l/min", "L/s", "m3/s"])
+def test_units_may_be_spelt_as_operators_do(read: Callable[[str], object], small: str, unit: str) -> None:
+    text = small.replace("\nsinks:", TAGS).replace("unit: m3/h", f"unit: {unit}").replace("unit: degC", 'unit: "°C"')
+    read(text)
+
+
+def test_an_asset_cannot_be_called_source(problems: Callable[[str], list[str]], small: str) -> None:
+    (found,) = problems(small.replace("  hx:", "  source:"))
+    assert "assets.source: expected another name" in found
