@@ -52,7 +52,7 @@ class Drift:
         if step.value is None:
             return None
         score = 2 * max(1 - self._since / self._shown, 0.0)
-        detail = f"mean moved from {self._before:.4g} to {self._after:.4g}" if score > 0 else ""
+        detail = f"has a mean that moved from {self._before:.4g} to {self._after:.4g}" if score > 0 else ""
         return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value, detail=detail)
 
     def learn(self, step: Step, *, normal: bool) -> None:
@@ -95,7 +95,14 @@ class Rarity:
         if point is None or math.isinf(self._limit):
             return None
         score = max(self._rarity(point) - self._middle, 0.0) / (self._limit - self._middle)
-        return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value)
+        return Verdict(
+            tag=step.tag,
+            rule=self.rule,
+            at=step.end_at,
+            score=score,
+            value=step.value,
+            detail="is as it hardly ever is",
+        )
 
     def learn(self, step: Step, *, normal: bool) -> None:
         """Takes a step that was judged; one that is not normal is passed over."""

@@ -94,12 +94,12 @@ class Multivariate:
         return np.array([math.nan if value is None else value for value in values])
 
     def _named(self, parts: NDArray[np.float64], far: NDArray[np.float64]) -> str:
-        """Which tags it is: ``flow 81 % low, current 12 % high``."""
+        """Which tags it is: ``is not as it is normally: flow 81 % low, current 12 % high``."""
         whole = float(parts.sum())
         if whole <= 0:
             return ""
         order = np.argsort(parts)[::-1][:NAMED]
-        return ", ".join(
+        return "is not as it is normally: " + ", ".join(
             f"{self._tags[i]} {100 * parts[i] / whole:.0f} % {'high' if far[i] > 0 else 'low'}"
             for i in order
             if i == order[0] or parts[i] >= NAMED_FROM * whole

@@ -78,8 +78,8 @@ class Novelty:
             at=step.end_at,
             score=min(score, HIGHEST_SCORE),
             value=step.value,
-            detail=f"the last {self._length} steps lie {distance:.4g} from their nearest like, usual is up to"
-            f" {self._threshold / self._edge:.4g}",
+            detail=f"shows {self._length} steps that lie {distance:.4g} from their nearest like, where up to"
+            f" {self._threshold / self._edge:.4g} is usual",
         )
 
     def learn(self, step: Step, *, normal: bool) -> None:

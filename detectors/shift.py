@@ -53,6 +53,7 @@ class Shift:
             value=mean,
             low=self._level - self._scale,
             high=self._level + self._scale,
+            detail=f"has moved to {mean:.5g} from its level of {self._level:.5g}",
         )
 
     def learn(self, step: Step, *, normal: bool) -> None:

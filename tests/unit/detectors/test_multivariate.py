@@ -59,7 +59,7 @@ def test_a_normal_day_is_quiet_and_a_fault_is_found_named_and_stays(detector):
     scores, details = run(detector, values)
     assert np.nanmax(scores[:1000]) < 1
     assert (scores[1010:] > 1).all()
-    assert details[1500].startswith("pump/current ")
+    assert details[1500].startswith("is not as it is normally: pump/current ")
     assert "% high" in details[1500]
 
 

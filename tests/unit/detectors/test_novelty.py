@@ -81,7 +81,7 @@ def test_the_distance_is_that_of_the_obvious_reckoning():
             nearest = min(
                 math.sqrt(np.mean((past[j : j + 5] - values[i - 4 : i + 1]) ** 2)) for j in range(len(past) - 4)
             )
-            assert verdict.detail.startswith(f"the last 5 steps lie {nearest:.4g} ")
+            assert verdict.detail.startswith(f"shows 5 steps that lie {nearest:.4g} from ")
         detector.learn(step, normal=True)
 
 
