@@ -45,7 +45,7 @@ LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """Steps that are held out and that warm the panel up, at most; a short series holds out a fifth and warms up over half of it."""
+    """Steps that are held out and that warm the panel up, at most: of a short series a fifth, and half."""
 
     held_out: int
     warm_up: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -25,6 +26,7 @@ from benchmarks.study_page import Entry, study_page
 from detectors.evaluation.backtest import Plan, backtest
 from detectors.evaluation.figures import evaluate
 from detectors.evaluation.report import FIELD, STUDY, Result, render_charts, words
+from detectors.language.codec import KEPT
 from detectors.language.error import ModelError
 from stream.meter import ProcessMeter
 from stream.recording import read_recording
@@ -42,7 +44,7 @@ DAY_AHEAD = "french_load/rte_dayahead_daily_2012_2016.csv"
 PANEL_WARM_UP = 364
 """Days before the test over which a panel forecasts and learns from its errors, an origin a week."""
 CONTEXTS = (128, 365)
-"""Days that the language model may read in the digit style: what a live tag has, and a year."""
+"""Days that the language model reads in the digit style: what a live tag has at most, and a year."""
 
 
 def entries(roster: Roster) -> list[Entry]:
@@ -68,7 +70,8 @@ def one_shot(series: Series, entry: Entry, roster: Roster) -> Run:
     """Its one forecast of the 61 days. Raises RosterError or ModelError where it cannot be had."""
     first = round((FIRST - series.start_at).total_seconds() / series.period_s)
     if entry.context:
-        roster = replace(roster, context=entry.context)
+        # A text may begin anew at any step with a share of its context: with so much of it the whole window is that share.
+        roster = replace(roster, context=math.ceil(entry.context / KEPT))
     panel = entry.name == "panel"
     plan = Plan(
         horizon=DAYS,
@@ -77,6 +80,7 @@ def one_shot(series: Series, entry: Entry, roster: Roster) -> Run:
         stride=7 if panel else 1,
         warm_up=PANEL_WARM_UP if panel else 0,
         refit_every=None,
+        context=entry.context,
     )
     (run,) = backtest([series], roster.make(entry.name), plan, meter=ProcessMeter())
     return replace(run, forecaster=entry.label)

@@ -24,7 +24,7 @@ REFERENCE = {"harmonic": 5.4, "seasonal": 18.1, "smoothing": 19.5, "arima": 20.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One forecaster of the study: its label here, its name in the roster, and what the language model may read."""
+    """One forecaster of the study: its label here, its name in the roster, and the days that the language model reads."""
 
     label: str
     name: str
@@ -83,7 +83,7 @@ One shot is one path of 61 days: its coverage is that of one season, not a prope
 - *panel*: before the test it forecast 61 days from an origin a week over {warm_up} days, and learnt whom to trust.
   Its members were fitted anew on the way; the language model is not among them.
 - *language, 128 days* and *365 days*: each day is three digits on a grid with head-room.
-  The model may read as many days as that, and reads at least half of them.
+  The model reads exactly so many days: in one text, as nothing is carried over from an earlier forecast.
 - *language, json* and *language, role*: the study's two instructions, decoded under a grammar.
   So exactly 61 entries with the right dates come out, and only the digits of the values are the model's.
 - *reference*: what other implementations of the same kind of method had on the same test before.

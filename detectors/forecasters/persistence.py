@@ -28,6 +28,8 @@ FEW = 8
 BLIND_SHARE = 0.02
 """The made-up step of a tag of which little is known, as a share of its magnitude."""
 
+_LEVELS = np.array(LEVELS)
+
 
 class Persistence:
     """A random walk from the last value, drawn `samples` times; the yardstick and the fallback of every model."""
@@ -60,8 +62,8 @@ class Persistence:
             walk = generator.normal(0.0, blind, size)
         else:
             # Signs are drawn anew: a trend of the past is no promise.
-            walk = generator.choice(np.abs(changes), size) * generator.choice((-1.0, 1.0), size)
-        paths = np.clip(last + np.cumsum(walk, axis=1), -1e300, 1e300)
+            walk = np.concatenate((changes, -changes))[generator.integers(2 * len(changes), size=size)]
+        paths = np.minimum(np.maximum(last + np.cumsum(walk, axis=1), -1e300), 1e300)
         if not math.isfinite(float(paths.sum())):
             paths = np.full(size, last)
         return forecast_of(window, forecaster=self.name, quantiles=_quantiles(paths), paths=paths)
@@ -84,7 +86,7 @@ def forecast_of(
 def _quantiles(paths: NDArray[np.float64]) -> NDArray[np.float64]:
     """What np.quantile says of each step, (horizon, 7), in a quarter of its time."""
     ranked = np.sort(paths, axis=0)
-    places = np.array(LEVELS) * (len(ranked) - 1)
+    places = _LEVELS * (len(ranked) - 1)
     below = places.astype(np.int64)
     share = (places - below)[:, None]
     found = ranked[below] * (1.0 - share) + ranked[np.minimum(below + 1, len(ranked) - 1)] * share
