@@ -47,6 +47,7 @@ __all__ = [
     "Breach",
     "Deviation",
     "Frozen",
+    "Http",
     "InfluxSink",
     "Journal",
     "Level",
@@ -212,6 +213,13 @@ class Journal(Section):
     )
 
 
+class Http(Section):
+    """Metrics for Prometheus and the health, for programs on the same machine alone."""
+
+    host: Literal["127.0.0.1", "::1"] = Field(default="127.0.0.1", description="loopback; a proxy serves others")
+    port: Annotated[int, Field(ge=1, le=65_535)] = Field(default=9464, description="`/metrics` and `/health` are there")
+
+
 class Settings(Section):
     """A whole configuration file."""
 
@@ -226,6 +234,7 @@ class Settings(Section):
     panel: Panel = Field(default=Panel(), description="who forecasts, and how far ahead")
     model: Model | None = Field(default=None, description="absent: no language model on the panel")
     journal: Journal = Field(default=Journal(), description="the journal on disk")
+    http: Http | None = Field(default=None, description="absent: nothing listens")
     state_folder: Words | None = Field(
         default=None, description="where the journal lies; absent: $STATE_DIRECTORY under systemd, else ./givre-state"
     )

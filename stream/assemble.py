@@ -19,7 +19,7 @@ from stream.lane import FastLane
 from stream.watches import watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from datetime import datetime
 
     from config.load import Loaded
@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from stream.sources.source import Source
     from stream.view import TagFace
 
-__all__ = ["build_lane", "build_pipeline", "build_sinks", "build_sources", "open_journal", "state_folder"]
+__all__ = [
+    "build_endpoint",
+    "build_lane",
+    "build_pipeline",
+    "build_sinks",
+    "build_sources",
+    "open_journal",
+    "state_folder",
+]
 
 WINDOW_WITHOUT_MODEL = 128
 """Steps kept per tag where no model says how many it reads."""
@@ -141,6 +149,16 @@ def build_pipeline(
         clock=clock,
         progress=progress,
     )
+
+
+def build_endpoint(
+    loaded: Loaded, pipeline: Pipeline, *, clock: Clock
+) -> Callable[[], Coroutine[None, None, None]] | None:
+    """What serves metrics and health of a pipeline, as configured; None where nothing is to listen."""
+    from stream.endpoint import Endpoint
+
+    http = loaded.settings.http
+    return None if http is None else Endpoint(pipeline, host=http.host, port=http.port, clock=clock).run
 
 
 def restore(lane: FastLane, journal: Journal, settings: Settings, now: datetime) -> None:

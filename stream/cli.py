@@ -53,7 +53,7 @@ def main() -> None:
 @app.command()
 def run(config: Config) -> None:
     """Run the service: follow the tags, forecast, judge, alarm. Ends cleanly on SIGTERM or Ctrl-C."""
-    from stream.assemble import build_pipeline, open_journal
+    from stream.assemble import build_endpoint, build_pipeline, open_journal
     from stream.clock import SystemClock
     from stream.notify import Notifier
     from stream.service import log_to_stderr, serve
@@ -64,7 +64,8 @@ def run(config: Config) -> None:
     journal = open_journal(loaded)
     try:
         pipeline = build_pipeline(loaded, journal=journal, clock=SystemClock(), progress=notifier.beat)
-        asyncio.run(serve(pipeline, ready=notifier.ready))
+        beside = build_endpoint(loaded, pipeline, clock=SystemClock())
+        asyncio.run(serve(pipeline, ready=notifier.ready, beside=beside))
     finally:
         notifier.stopping()
         journal.close()

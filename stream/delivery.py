@@ -13,6 +13,7 @@ from stream.sinks.sink import SinkUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from detectors.records import Record
     from stream.clock import Clock
@@ -69,6 +70,10 @@ class Delivery:
     def depth(self) -> int:
         """How many records still wait for the sink; blocks, like all of the journal."""
         return self._journal.depth(self._sink.name)
+
+    def waiting_since(self) -> datetime | None:
+        """When the oldest record that waits was made; None while none waits. Blocks."""
+        return self._journal.oldest(self._sink.name)
 
     def wake(self) -> None:
         """Says that the journal has something new; called on the event loop."""

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from detectors.records import Alert, Forecast, Record, Sample, Score, Standing, Status, Verdict
-from stream.entry import KINDS, decode, encode, micros
+from stream.entry import KINDS, decode, encode, micros, moment
 from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, is_full
 
 if TYPE_CHECKING:
@@ -138,6 +138,12 @@ class Journal:
         """How many records a sink has not got."""
         query = f"SELECT count(*) FROM {_entries(self._kinds[sink])} AND id > ?"  # noqa: S608 - our own
         return int(self._read(query, (self._positions[sink],))[0][0])
+
+    def oldest(self, sink: str) -> datetime | None:
+        """The time of the oldest record that a sink has not got."""
+        query = f"SELECT at FROM {_entries(self._kinds[sink])} AND id > ? ORDER BY id LIMIT 1"  # noqa: S608 - our own
+        rows = self._read(query, (self._positions[sink],))
+        return moment(rows[0][0]) if rows else None
 
     # --- looking back --------------------------------------------------------------------------------------------------
 

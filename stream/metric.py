@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
+from itertools import accumulate
 
 __all__ = ["Latency", "Metrics"]
 
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the histogram that a monitoring system reads; a last one is infinite."""
 _KEPT = 100_000
 
 
 class Latency:
-    """Durations in seconds; quantiles are of the last 100,000."""
+    """Durations in seconds; quantiles are of the last 100,000, count, sum and histogram of all."""
 
     def __init__(self) -> None:
         self._values = array("d")
+        self._buckets = [0] * (len(BOUNDS_S) + 1)
         self.count = 0
+        self.sum_s = 0.0
 
     def add(self, seconds: float) -> None:
         """Takes one duration."""
@@ -24,6 +30,13 @@ class Latency:
         else:
             self._values[self.count % _KEPT] = seconds
         self.count += 1
+        self.sum_s += seconds
+        self._buckets[bisect_left(BOUNDS_S, seconds)] += 1
+
+    @property
+    def histogram(self) -> list[tuple[str, float]]:
+        """How many were at most so long, by the upper bound in seconds; the last bound is ``+Inf``."""
+        return list(zip([*map(str, BOUNDS_S), "+Inf"], accumulate(self._buckets), strict=True))
 
     def quantile(self, level: float) -> float | None:
         """Nearest-rank quantile in seconds; None before the first duration."""
@@ -34,10 +47,14 @@ class Latency:
 
 
 class Metrics:
-    """What the pipeline counts; `rejected` is by (source, tag, reason), `forecasts` by the forecaster."""
+    """What the pipeline counts.
+
+    `rejected` is by (source, tag, reason), `placements` by where in its window a sample came, `forecasts` by the forecaster.
+    """
 
     def __init__(self) -> None:
         self.samples = 0
+        self.placements: Counter[str] = Counter()
         self.forecasts: Counter[str] = Counter()
         self.raised = 0
         self.cleared = 0
@@ -46,5 +63,7 @@ class Metrics:
         self.to_verdict = Latency()
         self.to_journal = Latency()
         self.to_forecast = Latency()
+        self.loop_late = Latency()
+        """How much later than asked the event loop came back, machine seconds."""
         self.first_forecast_s: float | None = None
         self.first_score_s: float | None = None

@@ -173,6 +173,11 @@ class Pipeline:
         await self._until(lambda: not self.lane.has_closed and not self._turning and self.schedule.idle)
 
     @property
+    def sinks(self) -> Sequence[Delivery]:
+        """The deliveries, one for each sink."""
+        return self._deliveries
+
+    @property
     def stopping(self) -> bool:
         """Whether `stop` has been called."""
         return self._stopping.is_set()
@@ -209,6 +214,7 @@ class Pipeline:
         for sample in handover.samples:
             placement = self.lane.offer(sample)
             self.metrics.samples += 1
+            self.metrics.placements[placement] += 1
             self.metrics.to_verdict.add((self._clock.now() - sample.arrived_at).total_seconds() / self._clock.speed)
             if placement in _REJECTED:
                 detail = f"value {sample.value!r} of {sample.source_at.isoformat()}"

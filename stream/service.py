@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from stream.pipeline import Pipeline
 
@@ -22,8 +22,16 @@ _LEAST = {
 }
 
 
-async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Runs the pipeline until SIGTERM or SIGINT; a second signal ends the process at once, as usual."""
+async def serve(
+    pipeline: Pipeline,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
+) -> None:
+    """Runs the pipeline until SIGTERM or SIGINT; a second signal ends the process at once, as usual.
+
+    What runs `beside` it lives as long as it does.
+    """
     loop = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:
@@ -33,9 +41,13 @@ async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    companion = None if beside is None else asyncio.create_task(beside())
     try:
         await pipeline.run(ready=ready)
     finally:
+        if companion is not None:
+            companion.cancel()
+            await asyncio.gather(companion, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 

@@ -26,6 +26,7 @@ CHANGES = {
     "adapter",
     "after_s",
     "high",
+    "http",
     "low",
     "security",
     "setpoint_tag",
