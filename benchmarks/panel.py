@@ -154,7 +154,7 @@ def main() -> None:
     console = Console(width=120)
     console.print(machine())
     alone = _alone(series, options)
-    whole, shares, fitting = _whole(series, options)
+    whole, busy, shares, fitting = _whole(series, options)
     table = Table(title=f"{options.tags} tags, {options.horizon} leads: ms a step, median of {options.steps}")
     for column in ("part", "ms"):
         table.add_column(column, justify="right" if column == "ms" else "left")
@@ -166,6 +166,7 @@ def main() -> None:
     found = {
         "panel_alone_s": round(alone, 5),
         "step_s": round(whole, 5),
+        "step_processor_s": round(busy, 5),
         "members_s": {name: round(seconds, 5) for name, seconds in shares.items()},
         "fitted_tags": min(options.fit, options.tags),
         "fitting_s": round(fitting, 2),
@@ -212,7 +213,7 @@ def _alone(series: np.ndarray, options: argparse.Namespace) -> float:
     gc.collect()
     gc.freeze()
     panel = Panel(members)
-    return _timed(panel, windows, options.horizon)
+    return _timed(panel, windows, options.horizon)[0]
 
 
 def _drawn(window: Window, member: int, horizon: int, rng: np.random.Generator) -> Forecast:
@@ -227,8 +228,8 @@ def _drawn(window: Window, member: int, horizon: int, rng: np.random.Generator) 
     )
 
 
-def _whole(series: np.ndarray, options: argparse.Namespace) -> tuple[float, dict[str, float], float]:
-    """Seconds a step, those of each member within it, and those of fitting some tags beforehand."""
+def _whole(series: np.ndarray, options: argparse.Namespace) -> tuple[float, float, dict[str, float], float]:
+    """Seconds a step and those of the processor in it, those of each member, and those of fitting some tags beforehand."""
     roster = Roster()
     members: list[Stopwatch] = []
     for name in roster.members:
@@ -247,22 +248,26 @@ def _whole(series: np.ndarray, options: argparse.Namespace) -> tuple[float, dict
     for member in members:
         member.lend_fits(fitted=[f"x/{i}" for i in range(options.fit)], to=[f"x/{i}" for i in range(options.tags)])
     windows = {end: _windows(series, end, CONTEXT) for end in range(TAUGHT, TAUGHT + options.steps)}
-    step = _timed(panel, windows, options.horizon, members)
+    step, busy = _timed(panel, windows, options.horizon, members)
     for name, text in panel.faults.items():
         print(f"fault of {name}: {text}")
-    return step, {member.name: statistics.median(member.steps[WARM:]) for member in members}, fitting
+    return step, busy, {member.name: statistics.median(member.steps[WARM:]) for member in members}, fitting
 
 
-def _timed(panel: Panel, windows: dict[int, list[Window]], horizon: int, members: Sequence[Stopwatch] = ()) -> float:
-    seconds = []
+def _timed(
+    panel: Panel, windows: dict[int, list[Window]], horizon: int, members: Sequence[Stopwatch] = ()
+) -> tuple[float, float]:
+    """Medians of the seconds that a step takes, and of those that the processor works in it: less where others share it."""
+    seconds, busy = [], []
     for now in windows.values():
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         panel.learn(now)
         panel.forecast(now, horizon=horizon)
         seconds.append(time.perf_counter() - start)
+        busy.append(time.process_time() - worked)
         for member in members:
             member.lap()
-    return statistics.median(seconds[WARM:])
+    return statistics.median(seconds[WARM:]), statistics.median(busy[WARM:])
 
 
 def _soak(steps: int) -> dict[str, float]:
