@@ -52,23 +52,18 @@ def main() -> None:
 
 @app.command()
 def run(config: Config) -> None:
-    """Run the service: follow the tags, forecast, judge, alarm. Ends cleanly on SIGTERM or Ctrl-C."""
-    from stream.assemble import build_endpoint, build_pipeline, open_journal
-    from stream.clock import SystemClock
+    """Run the service: follow the tags, forecast, judge, alarm. Ends on SIGTERM or Ctrl-C, reads CONFIG anew on SIGHUP."""
     from stream.notify import Notifier
-    from stream.service import log_to_stderr, serve
+    from stream.running import Running
+    from stream.service import log_to_stderr
 
     log_to_stderr()
     loaded = _load(config)
     notifier = Notifier.from_environment()
-    journal = open_journal(loaded)
     try:
-        pipeline = build_pipeline(loaded, journal=journal, clock=SystemClock(), progress=notifier.beat)
-        beside = build_endpoint(loaded, pipeline, clock=SystemClock())
-        asyncio.run(serve(pipeline, ready=notifier.ready, beside=beside))
+        asyncio.run(Running(config, loaded, notifier=notifier).run())
     finally:
         notifier.stopping()
-        journal.close()
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""How does the service live and end? Signals, the supervisor's notifications, and a clean stop."""
+"""How does a pipeline live and end? Signals and a clean stop; `stream/running.py` follows the configuration as well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from stream.pipeline import Pipeline
 
@@ -22,16 +22,8 @@ _LEAST = {
 }
 
 
-async def serve(
-    pipeline: Pipeline,
-    *,
-    ready: Callable[[], None] = lambda: None,
-    beside: Callable[[], Coroutine[None, None, None]] | None = None,
-) -> None:
-    """Runs the pipeline until SIGTERM or SIGINT; a second signal ends the process at once, as usual.
-
-    What runs `beside` it lives as long as it does.
-    """
+async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Runs the pipeline until SIGTERM or SIGINT; a second signal ends the process at once, as usual."""
     loop = asyncio.get_running_loop()
 
     def stop(number: signal.Signals) -> None:
@@ -41,13 +33,9 @@ async def serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-    companion = None if beside is None else asyncio.create_task(beside())
     try:
         await pipeline.run(ready=ready)
     finally:
-        if companion is not None:
-            companion.cancel()
-            await asyncio.gather(companion, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 

@@ -53,6 +53,11 @@ class Service:
         self._process = None
         return code
 
+    def tell(self, number: int) -> None:
+        """Sends a signal that it lives on after."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """Ends it if it still runs."""
         if self._process is not None:

@@ -1,0 +1,142 @@
+"""How does the service follow its configuration file? One pipeline after another in one process: SIGHUP begins the next.
+
+A changed file is checked first; one that is wrong changes nothing, and the status `config` says why. One that is right ends the
+pipeline cleanly, as a stop does, and the next goes on from the same journal: brokers keep what arrives in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from config.errors import ConfigError
+from config.load import load
+from detectors.records import Status
+from stream.assemble import build_endpoint, build_pipeline, open_journal
+from stream.check import check
+from stream.clock import SystemClock
+from stream.journal import JournalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.load import Loaded
+    from stream.journal import Journal
+    from stream.notify import Notifier
+    from stream.pipeline import Pipeline
+
+__all__ = ["Running"]
+
+log = logging.getLogger(__name__)
+
+
+class Running:
+    """The service on a configuration file, from start to SIGTERM or SIGINT; a second of these ends it at once, as usual."""
+
+    def __init__(self, path: Path, loaded: Loaded, *, notifier: Notifier) -> None:
+        self._path = path
+        self._loaded = loaded
+        self._before: Loaded | None = None
+        self._notifier = notifier
+        self._clock = SystemClock()
+        self._pipeline: Pipeline | None = None
+        self._asked = asyncio.Event()
+        self._stopped = False
+        self._said: tuple[bool, str] | None = None
+
+    async def run(self) -> None:
+        """Runs pipelines until it is told to stop; raises what hinders the first from being built."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._asked.set)
+        try:
+            while not self._stopped:
+                await self._live()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: signal.Signals) -> None:
+        log.info("%s: stopping", number.name)
+        asyncio.get_running_loop().remove_signal_handler(number)
+        self._stopped = True
+        if self._pipeline is not None:
+            self._pipeline.stop()
+
+    async def _live(self) -> None:
+        """One pipeline, from its first sample to its last."""
+        # Its own threads: when they are done, nothing of it touches the journal any more.
+        threads = ThreadPoolExecutor(thread_name_prefix="pipeline")
+        asyncio.get_running_loop().set_default_executor(threads)
+        journal, pipeline = self._build()
+        self._pipeline = pipeline
+        if self._said is not None:
+            self._say(*self._said)
+        beside = build_endpoint(self._loaded, pipeline, clock=self._clock)
+        companions = [asyncio.create_task(self._follow(pipeline))]
+        if beside is not None:
+            companions.append(asyncio.create_task(beside()))
+        try:
+            await pipeline.run(ready=self._notifier.ready)
+        finally:
+            self._pipeline = None
+            for companion in companions:
+                companion.cancel()
+            await asyncio.gather(*companions, return_exceptions=True)
+            threads.shutdown()
+            journal.close()
+
+    def _build(self) -> tuple[Journal, Pipeline]:
+        try:
+            return self._build_from(self._loaded)
+        except (ConfigError, JournalError, OSError) as error:
+            if self._before is None:
+                raise
+            # It passed the check, and cannot be had all the same: a state folder that is somebody else's, say.
+            self._said = (False, f"the changed file cannot be used, the one before it is: {error}")
+            self._loaded, self._before = self._before, None
+            return self._build_from(self._loaded)
+
+    def _build_from(self, loaded: Loaded) -> tuple[Journal, Pipeline]:
+        journal = open_journal(loaded)
+        try:
+            return journal, build_pipeline(loaded, journal=journal, clock=self._clock, progress=self._notifier.beat)
+        except BaseException:
+            journal.close()
+            raise
+
+    async def _follow(self, pipeline: Pipeline) -> None:
+        """Waits for SIGHUP; a file that is right ends this pipeline, and the next is built from it."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            self._notifier.reloading()
+            problems, loaded = await asyncio.to_thread(self._examine)
+            if loaded is None:
+                self._say(ok=False, detail="the changed file is not used, the one before it is: " + "; ".join(problems))
+                self._notifier.ready()
+                continue
+            log.info("SIGHUP: %s is used from now on", self._path)
+            self._before, self._loaded = self._loaded, loaded
+            self._said = (True, "the changed file is used")
+            pipeline.stop()
+            return
+
+    def _examine(self) -> tuple[list[str], Loaded | None]:
+        """What is wrong with the file as it is now, or what it says."""
+        report = check(self._path, connect=False)
+        if not report.ok:
+            return report.problems, None
+        try:
+            return [], load(self._path)
+        except ConfigError as error:  # changed between the two looks
+            return [str(error)], None
+
+    def _say(self, ok: bool, detail: str) -> None:
+        self._said = (ok, detail)
+        if self._pipeline is not None:
+            self._pipeline.report(Status(subject="config", ok=ok, detail=detail, at=self._clock.now()))
