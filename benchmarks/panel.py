@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PERIOD_S = 900.0
 CONTEXT = 128
+PATHS = 32
+"""Futures that the panel of a service draws."""
 WARM = 5
 """Steps before the ones that count."""
 TAUGHT = 96 * 28
@@ -237,7 +239,7 @@ def _whole(series: np.ndarray, options: argparse.Namespace) -> tuple[float, floa
             members.append(stopwatch(roster.make(name)))
         except RosterError as error:
             print(f"left out: {error}")
-    panel = Panel(members)
+    panel = Panel(members, paths=PATHS)
     # Tags that borrow a fit are twins of the lender: with another series they would be taken for shifted.
     series = series[np.arange(options.tags) % max(options.fit, 1)]
     panel.learn(_windows(series, TAUGHT - 1, TAUGHT))
