@@ -26,6 +26,8 @@ LEAST_LOG = -690.0
 """The lowest log probability that is ever said, where even the broad share underflows."""
 ATOM = 1e-9
 """Two quantiles that lie closer together than this share of a distribution's width are one value to `mix`."""
+LEAST_WIDTH = 1e-290
+"""Below it two values are one whatever the scale: a density there would not be a number."""
 ROUGH = 1e8
 """Ratio of densities beyond which `mix` looks them up member by member in place of adding up their changes."""
 LEAST_TAIL = 0.1
@@ -138,7 +140,7 @@ def _invert(q: Array, w: Array) -> Array:
     with np.errstate(all="ignore"):
         width = np.diff(knots, axis=2)
         weighted = masses * w[..., None]
-        atoms = width <= ATOM * (q[..., -1:] - q[..., :1])
+        atoms = width <= np.maximum(ATOM * (q[..., -1:] - q[..., :1]), LEAST_WIDTH)
         # By how much the density changes at each knot; the mass of an atom sits on its upper knot.
         density = np.zeros((rows, members, count + 1))
         density[..., 1:-1] = np.where(atoms, 0.0, weighted / width)

@@ -87,7 +87,7 @@ def test_every_series_has_room_for_a_horizon_and_a_past(length: int) -> None:
     for size in (FULL, QUICK):
         plan = size.plan(length)
         assert len(plan.origins(length)) >= 10
-        assert plan.warm_origins()[0] > length // 3
+        assert plan.warm_origins()[0] > length // 4
 
 
 def test_ratios_are_to_the_best_member_of_each_series() -> None:

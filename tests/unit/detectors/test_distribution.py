@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -78,7 +78,12 @@ def test_no_magnitude_breaks_it(scale) -> None:
     np.testing.assert_allclose(mixed, q, rtol=0.02, atol=1e-9 * scale)
 
 
+LEAST = np.zeros((4, 7))
+LEAST[0, 0], LEAST[1, 0] = -1.0, 5e-324
+
+
 @settings(max_examples=60)
+@example(LEAST, [0, 0, 0, 0])
 @given(
     hnp.arrays(np.float64, (4, 7), elements=st.floats(-1e3, 1e3)), st.lists(st.integers(0, 9), min_size=4, max_size=4)
 )
