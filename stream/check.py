@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from stream.sinks.sink import Sink
     from stream.sources.source import Source
 
-__all__ = ["Report", "check"]
+__all__ = ["Report", "check", "named_files"]
 
 PROBE_LIMIT_S = 20.0
 CLOSE_LIMIT_S = 5.0
@@ -143,7 +143,7 @@ def _secrets(loaded: Loaded) -> Iterator[str]:
 
 def _files(loaded: Loaded, report: Report) -> None:
     """Certificates and keys that are named must be there, and keys for their owner alone."""
-    for key, text in _named(loaded):
+    for key, text in named_files(loaded):
         path, folder = resolve(text, loaded.folder), key[-1] == "trust"
         kind, found = "folder" if folder else "file", ""
         try:
@@ -165,7 +165,7 @@ def _files(loaded: Loaded, report: Report) -> None:
             report.warnings.append(str(said))
 
 
-def _named(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], str]]:
+def named_files(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every file and folder of a certificate that the configuration names, under its key."""
     for section, parts in (("sources", loaded.settings.sources), ("sinks", loaded.settings.sinks)):
         for name, part in parts.items():

@@ -93,6 +93,23 @@ def check(
 
 
 @app.command()
+def doctor(
+    config: Config,
+    connect: Annotated[bool, typer.Option("--connect/--no-connect", help="Try every endpoint as well.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the page as JSON.")] = False,
+) -> None:
+    """One page on how this installation is, and what to do next; exit code 1 if something is to be done at once."""
+    from stream.doctor import examine
+
+    page = examine(config, connect=connect)
+    if as_json:
+        console.print_json(json.dumps(page.as_dict()))
+    else:
+        page.print(console)
+    raise typer.Exit(0 if page.ok else 1)
+
+
+@app.command()
 def replay(
     config: Config,
     source: Annotated[Path, typer.Option("--from", help="History as CSV: a line per change, or a column per tag.")],
