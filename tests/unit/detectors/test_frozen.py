@@ -103,6 +103,17 @@ def test_it_stays_found_for_seven_days_and_does_not_become_normal() -> None:
     assert asset.sensor.limit_s <= 1.5 * before
 
 
+def test_a_stuck_sensor_that_moves_again_is_found_as_fast_the_next_time() -> None:
+    asset = Asset()
+    asset.live(3600)
+    first = asset.stand(7.0, 3600)
+    asset.live(600)
+    second = asset.stand(8.0, 3600)
+    assert first is not None
+    assert second is not None
+    assert second <= 1.3 * first
+
+
 def test_a_tag_that_often_stands_still_is_given_that_time() -> None:
     asset = Asset()
     for i in range(40):

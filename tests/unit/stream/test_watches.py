@@ -129,6 +129,22 @@ def test_the_deadband_of_a_level_is_in_engineering_units() -> None:
     assert levels == [(AlarmState.UNACKNOWLEDGED, 5.0), (AlarmState.RETURNED_UNACKNOWLEDGED, 180.0)]
 
 
+def test_the_deadband_of_the_band_is_in_engineering_units() -> None:
+    lane = build_lane(settings(), {})
+    values = [(0, 5.3), (40, 5.18), (90, 5.14)]
+    alerts = judged(lane, [sample("chilled_water", s, v) for s, v in values], 111)
+    band = [(a.state, (a.at - T0).total_seconds()) for a in alerts if a.rule == "tolerance"]
+    assert band == [(AlarmState.UNACKNOWLEDGED, 20.0), (AlarmState.RETURNED_UNACKNOWLEDGED, 110.0)]
+
+
+def test_after_a_restart_the_rate_is_known_at_once() -> None:
+    lane = build_lane(settings(), {})
+    past = [sample("chilled_water", s, 5.0) for s in range(0, 101, 10)]
+    lane.restore(past, T0 + timedelta(seconds=103))
+    found = dict(raised(judged(lane, [sample("chilled_water", s, 8.5) for s in range(104, 130)], 130)))
+    assert found["exchanger/chilled_water/rate"] == 122.0
+
+
 def test_a_band_follows_the_tag_that_tells_its_set_point() -> None:
     band = {"setpoint_tag": "inlet", "tolerance": 0.2, "settle_s": 60}
     lane = build_lane(settings(tags__chilled_water__tolerance=band), {})
