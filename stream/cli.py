@@ -110,6 +110,22 @@ def doctor(
 
 
 @app.command()
+def backup(
+    config: Config,
+    to: Annotated[Path, typer.Option("--to", help="A folder that is not there yet.")],
+) -> None:
+    """Copy the state folder, whole, beside the running service: journal, alarms, what the panel has learnt."""
+    from stream.assemble import state_folder
+    from stream.backup import BackupError, back_up
+
+    try:
+        size = back_up(state_folder(_load(config)), to)
+    except BackupError as error:
+        _fail(str(error))
+    console.print(f"{to}: {size / 2**20:,.1f} MiB", highlight=False)
+
+
+@app.command()
 def replay(
     config: Config,
     source: Annotated[Path, typer.Option("--from", help="History as CSV: a line per change, or a column per tag.")],
