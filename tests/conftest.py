@@ -24,7 +24,7 @@ import pytest
 # As `givre` has it, before numpy is imported: the products of fits are many and small.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import hypothesis  # noqa: E402 # it imports numpy
+import hypothesis
 
 # How long an example takes says more of the machine than of the code. What CI tries is the same each time.
 hypothesis.settings.register_profile("givre", deadline=None, derandomize="CI" in os.environ)
