@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TagFace", "View"]
 
 _BARS = "▁▂▃▄▅▆▇█"
-_SPARK_STEPS = 24
+_SPARK_STEPS = 12
 _ALERTS_SHOWN = 5
 _LOW, _MEDIAN, _HIGH = LEVELS.index(0.05), LEVELS.index(0.5), LEVELS.index(0.95)
 _STATE_STYLE = {
@@ -173,8 +173,7 @@ def _believed(standing: Standing | None) -> str:
     """The member of the panel that has the most weight at the next step."""
     if standing is None:
         return ""
-    name, weight = max(standing.weights, key=lambda member: member[1])
-    return f"{name} {weight:.0%}"
+    return max(standing.weights, key=lambda member: member[1])[0]
 
 
 def _spark(past: Sequence[float], future: Sequence[float]) -> Text:
