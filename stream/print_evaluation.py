@@ -44,16 +44,23 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         table = Table(
             title=result.tag, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
         )
-        table.add_column("forecaster", no_wrap=True)
+        table.add_column("forecaster", no_wrap=True, min_width=max(len(f.forecaster) for f in result.figures))
         for column in _COLUMNS:
             table.add_column(column.name, justify="right", no_wrap=True)
         for figures in result.figures:
-            table.add_row(figures.forecaster, *(words(column.of(figures)) for column in _COLUMNS))
+            table.add_row(figures.forecaster, *(_brief(column.of(figures)) for column in _COLUMNS))
         console.print(table)
         for line in result.treatments:
             console.print(f"  {line}", highlight=False, markup=False)
     for line in outcome.left_out:
         console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+
+
+def _brief(number: float) -> str:
+    """Three digits, eight characters at most: the report has more of them."""
+    if not math.isfinite(number):
+        return words(number)
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e6 else f"{number:.3g}"
 
 
 def require_parquet() -> None:
