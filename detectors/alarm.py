@@ -1,8 +1,10 @@
 """In what state is the alarm, and what transition just happened?
 
 An alarm has memory where a verdict has none: it is raised when the condition has held for the on-delay and cleared when it
-has been over for the off-delay, with a gap between the two edges (deadband), after ISA-18.2 and OPC UA Part 9. All times
-are handed in; the machine draws no clock, does no I/O, and the same calls give the same alerts, to the byte.
+has been over for the off-delay, with a gap between the two edges (deadband), after ISA-18.2 and OPC UA Part 9. Shelved or
+out of service it is silent, while the condition goes on being followed underneath; the end of the silence tells how it
+stands by then. All times are handed in; the machine draws no clock, does no I/O, and the same calls give the same alerts,
+to the byte.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from detectors.records import AlarmState, Alert, Priority, Verdict
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["Alarm", "AlarmRule", "Memory"]
+__all__ = ["ACCEPTABLE", "Alarm", "AlarmRule", "Memory"]
+
+ACCEPTABLE = frozenset({"deviation", "surprise"})
+"""Rules that compare with what was learnt: what they find may be accepted as the new normal. A limit is changed instead."""
 
 _RETURNED = {
     AlarmState.UNACKNOWLEDGED: AlarmState.RETURNED_UNACKNOWLEDGED,
@@ -52,13 +57,23 @@ class AlarmRule:
 class Memory:
     """All that an alarm remembers: what must survive a restart.
 
-    `since` is when the present condition began, `changing_since` when a change that waits for its delay began.
+    `since` is when the present condition began, `changing_since` when a change that waits for its delay began. `silence` is
+    SHELVED or OUT_OF_SERVICE while nothing is told, until `silent_until` where that is set; `state` goes on underneath.
+    `accepted`: the condition that stands was taken for normal, and counts again once it has been over.
     """
 
     state: AlarmState = AlarmState.NORMAL
     sequence: int = 0
     since: datetime | None = None
     changing_since: datetime | None = None
+    silence: AlarmState | None = None
+    silent_until: datetime | None = None
+    accepted: bool = False
+
+    @property
+    def told(self) -> AlarmState:
+        """The state as the operator sees it."""
+        return self.silence or self.state
 
 
 class Alarm:
@@ -78,14 +93,23 @@ class Alarm:
 
     @property
     def due_at(self) -> datetime | None:
-        """When a change that is under way takes effect if nothing intervenes; None when none is."""
+        """When the next change takes effect if nothing intervenes: a delay runs out, or a time of shelving; None without one."""
+        dues = [due for due in (self._change_due_at, self.memory.silent_until) if due is not None]
+        return min(dues, default=None)
+
+    @property
+    def _change_due_at(self) -> datetime | None:
         since = self.memory.changing_since
         return None if since is None else since + timedelta(seconds=self._delay_s)
 
     def judge(self, verdict: Verdict, now: datetime) -> list[Alert]:
-        """Takes a verdict; `now` is when it became known, and delays count from there. At most two transitions follow."""
+        """Takes a verdict; `now` is when it became known, and delays count from there."""
         # A delay that ran out before this verdict came is settled by what was known until then.
-        before = self.advance(now)
+        alerts = self._settle(now)
+        if self.memory.accepted:
+            if verdict.score > self.rule.clear_below:
+                return alerts
+            self.memory = replace(self.memory, accepted=False)
         active = self.memory.state.active
         wants_change = verdict.score <= self.rule.clear_below if active else verdict.score > 1
         takes_back = verdict.score > 1 if active else verdict.score <= self.rule.clear_below
@@ -96,21 +120,27 @@ class Alarm:
             self.memory = replace(self.memory, changing_since=now)
         elif takes_back and self.memory.changing_since is not None:
             self.memory = replace(self.memory, changing_since=None)
-        return [alert for alert in (before, self.advance(now)) if alert is not None]
+        return alerts + self._settle(now)
 
     def advance(self, now: datetime) -> Alert | None:
-        """Lets time pass: a change whose delay has run out takes effect, at the moment it ran out."""
-        due_at = self.due_at
-        if due_at is None or now < due_at:
-            return None
-        memory = self.memory
-        if memory.state.active:
-            return self._enter(_RETURNED[memory.state], at=due_at, since=memory.since or due_at)
-        return self._enter(AlarmState.UNACKNOWLEDGED, at=due_at, since=memory.changing_since or due_at)
+        """Lets time pass up to the first transition that is told; it takes effect at the moment when it was due."""
+        while (due_at := self.due_at) is not None and due_at <= now:
+            memory = self.memory
+            alert: Alert | None
+            # What changes at the moment at which the silence ends is part of how it stands then.
+            if self._change_due_at != due_at:
+                alert = self.speak(due_at, by="")
+            elif memory.state.active:
+                alert = self._enter(_RETURNED[memory.state], at=due_at, since=memory.since or due_at)
+            else:
+                alert = self._enter(AlarmState.UNACKNOWLEDGED, at=due_at, since=memory.changing_since or due_at)
+            if alert is not None:
+                return alert
+        return None
 
     def acknowledge(self, now: datetime, *, by: str) -> Alert | None:
-        """An operator has seen it; None if there is nothing to acknowledge."""
-        state = _ACKNOWLEDGED.get(self.memory.state)
+        """An operator has seen it; None if there is nothing to acknowledge, or it is silent."""
+        state = _ACKNOWLEDGED.get(self.memory.told)
         if state is None:
             return None
         changing_since = self.memory.changing_since
@@ -119,17 +149,76 @@ class Alarm:
         self.memory = replace(self.memory, changing_since=changing_since)
         return alert
 
+    def accept(self, now: datetime, *, by: str) -> Alert | None:
+        """What stands is the new normal: the alarm is over until it has returned and comes again; None if none stands.
+
+        Raises ValueError for a rule that is not about what was learnt.
+        """
+        if self.rule_name not in ACCEPTABLE:
+            raise ValueError(
+                f"alarm {self.name}: only {', '.join(sorted(ACCEPTABLE))} can be accepted; change its limit"
+            )
+        if not self.memory.told.active:
+            return None
+        alert = self._enter(AlarmState.NORMAL, at=now, since=self.memory.since or now, by=by)
+        self.memory = replace(self.memory, accepted=True)
+        return alert
+
+    def shelve(self, now: datetime, *, until: datetime, by: str, reason: str = "") -> Alert | None:
+        """Silent until then, when it speaks again by itself; shelving anew moves the end. None while out of service."""
+        if until <= now:
+            raise ValueError(f"alarm {self.name}: expected an end after now, found {until.isoformat()}")
+        if self.memory.silence is AlarmState.OUT_OF_SERVICE:
+            return None
+        return self._hush(AlarmState.SHELVED, at=now, until=until, by=by, reason=reason)
+
+    def take_out(self, now: datetime, *, by: str, reason: str = "") -> Alert | None:
+        """Out of service until it is put back; None if it is already."""
+        if self.memory.silence is AlarmState.OUT_OF_SERVICE:
+            return None
+        return self._hush(AlarmState.OUT_OF_SERVICE, at=now, until=None, by=by, reason=reason)
+
+    def speak(self, now: datetime, *, by: str) -> Alert | None:
+        """Ends a silence: how the alarm stands is told, and what stands is to be acknowledged anew; None without one."""
+        memory = self.memory
+        if memory.silence is None:
+            return None
+        state = AlarmState.UNACKNOWLEDGED if memory.state.active else memory.state
+        self.memory = replace(memory, state=state, sequence=memory.sequence + 1, silence=None, silent_until=None)
+        return self._alert(state, previous=memory.silence, at=now, since=memory.since or now, by=by)
+
     @property
     def _delay_s(self) -> float:
         return self.rule.off_delay_s if self.memory.state.active else self.rule.on_delay_s
 
-    def _enter(self, state: AlarmState, *, at: datetime, since: datetime, by: str = "") -> Alert:
-        previous = self.memory.state
-        self.memory = Memory(
+    def _settle(self, now: datetime) -> list[Alert]:
+        alerts = []
+        while (alert := self.advance(now)) is not None:
+            alerts.append(alert)
+        return alerts
+
+    def _hush(self, silence: AlarmState, *, at: datetime, until: datetime | None, by: str, reason: str) -> Alert:
+        before = self.memory
+        self.memory = replace(before, sequence=before.sequence + 1, silence=silence, silent_until=until)
+        return self._alert(silence, previous=before.told, at=at, since=before.since or at, by=by, reason=reason)
+
+    def _enter(self, state: AlarmState, *, at: datetime, since: datetime, by: str = "") -> Alert | None:
+        """A transition of the condition; None where the alarm is silent, and it is not counted either."""
+        before = self.memory
+        told = before.silence is None
+        self.memory = replace(
+            before,
             state=state,
-            sequence=self.memory.sequence + 1,
+            sequence=before.sequence + told,
             since=None if state is AlarmState.NORMAL else since,
+            changing_since=None,
         )
+        return self._alert(state, previous=before.state, at=at, since=since, by=by) if told else None
+
+    def _alert(
+        self, state: AlarmState, *, previous: AlarmState, at: datetime, since: datetime, by: str, reason: str = ""
+    ) -> Alert:
+        accepted = bool(by) and state is AlarmState.NORMAL and previous.active
         return Alert(
             tag=self.tag,
             rule=self.rule_name,
@@ -148,6 +237,10 @@ class Alarm:
                 unit=self.rule.unit,
                 verdict=self._verdict,
                 by=by,
+                previous=previous,
+                until=self.memory.silent_until,
+                reason=reason,
+                accepted=accepted,
             ),
             verdict=self._verdict,
             by=by,

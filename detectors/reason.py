@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from detectors.records import AlarmState
+
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from detectors.records import AlarmState, Verdict
+    from detectors.records import Verdict
 
 __all__ = ["sentence"]
+
+_SILENT = {AlarmState.SHELVED: "shelved", AlarmState.OUT_OF_SERVICE: "out of service"}
 
 
 def sentence(
@@ -22,10 +26,26 @@ def sentence(
     unit: str,
     verdict: Verdict | None,
     by: str = "",
+    previous: AlarmState = AlarmState.NORMAL,
+    until: datetime | None = None,
+    reason: str = "",
+    accepted: bool = False,
 ) -> str:
-    """The sentence of an alert; times are UTC, figures in the tag's unit."""
+    """The sentence of an alert; times are UTC, figures in the tag's unit. `until` and `reason` are those of a silence."""
     asset, _, name = tag.partition("/")
     where = f"source {name}" if asset == "source" else f"{name} of {asset}"
+    if state in _SILENT:
+        end = "" if until is None else f" until {_clock(until)}"
+        why = f" ({reason})" if reason else ""
+        return f"{where}: {rule} alarm {_SILENT[state]}, set by {by} at {_clock(at)}{end}{why}."
+    if previous in _SILENT:
+        if state is AlarmState.UNACKNOWLEDGED:
+            return f"{where} {_found(rule, unit, verdict)} since {_clock(since)}; no longer {_SILENT[previous]}."
+        who = f" by {by}" if by else ""
+        missed = f"; it stood and was over meanwhile, since {_clock(since)}" if state is not AlarmState.NORMAL else ""
+        return f"{where}: {rule} alarm no longer {_SILENT[previous]}, ended{who} at {_clock(at)}{missed}."
+    if accepted:
+        return f"{where}: what the {rule} alarm found was accepted as normal by {by} at {_clock(at)}."
     if by:
         return f"{where}: {rule} alarm acknowledged by {by} at {_clock(at)}."
     if state.active:

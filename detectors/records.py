@@ -61,6 +61,8 @@ class AlarmState(StrEnum):
     UNACKNOWLEDGED = "unacknowledged"
     ACKNOWLEDGED = "acknowledged"
     RETURNED_UNACKNOWLEDGED = "returned_unacknowledged"
+    SHELVED = "shelved"
+    OUT_OF_SERVICE = "out_of_service"
 
     @property
     def active(self) -> bool:

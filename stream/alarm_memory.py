@@ -26,6 +26,9 @@ def dump(memories: Mapping[str, Memory]) -> dict[str, str]:
                 "sequence": memory.sequence,
                 "since": memory.since and memory.since.isoformat(),
                 "changing_since": memory.changing_since and memory.changing_since.isoformat(),
+                "silence": memory.silence,
+                "silent_until": memory.silent_until and memory.silent_until.isoformat(),
+                "accepted": memory.accepted,
             }
         )
         for name, memory in memories.items()
@@ -39,7 +42,7 @@ def load(texts: Mapping[str, str]) -> dict[str, Memory]:
 
 def _memory(fields: Mapping[str, str | int | None]) -> Memory:
     def moment(name: str) -> datetime | None:
-        text = fields[name]
+        text = fields.get(name)
         return datetime.fromisoformat(text) if isinstance(text, str) else None
 
     return Memory(
@@ -47,4 +50,8 @@ def _memory(fields: Mapping[str, str | int | None]) -> Memory:
         sequence=int(fields["sequence"] or 0),
         since=moment("since"),
         changing_since=moment("changing_since"),
+        # A state saved by an earlier version has none of these.
+        silence=AlarmState(str(silence)) if (silence := fields.get("silence")) else None,
+        silent_until=moment("silent_until"),
+        accepted=bool(fields.get("accepted")),
     )

@@ -32,7 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-alarms_app = typer.Typer(help="See the alarms of a running service, and acknowledge them.", no_args_is_help=True)
+alarms_app = typer.Typer(
+    help="See the alarms of a running service; acknowledge, shelve, accept them.", no_args_is_help=True
+)
 model_app = typer.Typer(help="Fetch the default language model.", no_args_is_help=True)
 app.add_typer(alarms_app, name="alarms")
 app.add_typer(model_app, name="model")
@@ -41,6 +43,9 @@ console = Console()
 complaints = Console(stderr=True)
 
 Config = Annotated[Path, typer.Argument(help="Configuration file (YAML); config/heat_exchanger.yaml is the reference.")]
+AlarmName = Annotated[str, typer.Argument(help="Name of the alarm: asset/tag/rule.")]
+By = Annotated[str, typer.Option("--by", help="Who asks for it; else the user of this machine.")]
+Reason = Annotated[str, typer.Option(help="Why; it is part of the message.")]
 
 
 def main() -> None:
@@ -259,25 +264,50 @@ def alarms_list(config: Config) -> None:
 
 
 @alarms_app.command("ack")
-def alarms_ack(
-    config: Config,
-    alarm: Annotated[str, typer.Argument(help="Name of the alarm: asset/tag/rule.")],
-    by: Annotated[str, typer.Option("--by", help="Who acknowledges.")],
-) -> None:
-    """Acknowledge an alarm; the service takes it within a second, or at its next start."""
-    from stream.assemble import alarm_names, open_journal
-    from stream.command import acknowledge
+def alarms_ack(config: Config, alarm: AlarmName, by: By = "") -> None:
+    """Acknowledge an alarm. As with all of these, the service takes it within a second, or at its next start."""
+    _ask(config, "acknowledge", alarm, by)
 
-    loaded = _load(config)
-    known = alarm_names(loaded.settings)
-    if alarm not in known:
-        _fail(f"no alarm is named {alarm!r}; alarms are: {', '.join(sorted(known))}")
-    journal = open_journal(loaded)
-    try:
-        journal.post(acknowledge(alarm, by=by))
-    finally:
-        journal.close()
-    console.print(f"acknowledged: {alarm}, by {by}", highlight=False)
+
+@alarms_app.command("accept")
+def alarms_accept(config: Config, alarm: AlarmName, by: By = "") -> None:
+    """Take what a deviation or surprise alarm found for the new normal: the alarm ends, and learning goes on."""
+    _ask(config, "accept", alarm, by)
+
+
+@alarms_app.command("shelve")
+def alarms_shelve(
+    config: Config,
+    alarm: AlarmName,
+    lasting: Annotated[str, typer.Option("--for", help="How long: 30s, 45m, 2h or 1d, at most 30d.")],
+    reason: Reason = "",
+    by: By = "",
+) -> None:
+    """Silence an alarm for a time: it is followed all the same, and speaks again by itself."""
+    from stream.ask import seconds
+
+    for_s = seconds(lasting)
+    if for_s is None:
+        _fail(f"--for: expected 1s to 30d as a number and s, m, h or d, such as 2h, found {lasting!r}")
+    _ask(config, "shelve", alarm, by, for_s=for_s, reason=reason)
+
+
+@alarms_app.command("unshelve")
+def alarms_unshelve(config: Config, alarm: AlarmName, by: By = "") -> None:
+    """End the shelving of an alarm now; if its condition stands, it is raised again."""
+    _ask(config, "unshelve", alarm, by)
+
+
+@alarms_app.command("out-of-service")
+def alarms_out_of_service(config: Config, alarm: AlarmName, reason: Reason = "", by: By = "") -> None:
+    """Silence an alarm until it is put back in service."""
+    _ask(config, "out_of_service", alarm, by, reason=reason)
+
+
+@alarms_app.command("in-service")
+def alarms_in_service(config: Config, alarm: AlarmName, by: By = "") -> None:
+    """Put an alarm back in service; if its condition stands, it is raised again."""
+    _ask(config, "in_service", alarm, by)
 
 
 @model_app.command("fetch")
@@ -328,6 +358,14 @@ def demo(
         report.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     console.print_json(json.dumps(figures))
     console.print(f"The journal stays: givre history {home / 'demo.yaml'}", highlight=False)
+
+
+def _ask(config: Path, command: str, alarm: str, by: str, *, for_s: float | None = None, reason: str = "") -> None:
+    from stream.ask import leave
+
+    problem = leave(_load(config), command, alarm, by=by, for_s=for_s, reason=reason, console=console)
+    if problem:
+        _fail(problem)
 
 
 def _load(path: Path) -> Loaded:

@@ -268,7 +268,7 @@ def _alarms(db: sqlite3.Connection, page: Page) -> None:
     texts = db.execute(
         "SELECT key, text FROM memory WHERE substr(key, 1, ?) = ?", (len(alarm_memory.PREFIX), alarm_memory.PREFIX)
     )
-    standing = {name: m.state for name, m in alarm_memory.load(dict(texts)).items() if m.state != "normal"}
+    standing = {name: m.told for name, m in alarm_memory.load(dict(texts)).items() if m.told != "normal"}
     for name, state in sorted(standing.items()):
         page.add("alarms", "look", f"{name}: {state}", "see to the alarms: givre alarms list")
     if not standing:

@@ -281,15 +281,17 @@ class FastLane:
                 if judge.news():
                     self._keep_latest(judge)
 
-    def acknowledge(self, alarm: str, *, by: str, now: datetime) -> bool:
-        """An operator acknowledges an alarm; False if there is no such alarm, or nothing to acknowledge."""
+    def command(self, alarm: str, change: Callable[[Alarm, datetime], Alert | None], now: datetime) -> bool:
+        """Lets an operator's command change an alarm, at a moment that is never before what was judged; False if nothing did.
+
+        Raises KeyError for an alarm that does not exist, and what `change` raises.
+        """
         self.advance(now)
-        known = self._alarms.get(alarm)
-        alert = known.acknowledge(self._now or now, by=by) if known is not None else None
-        if known is None or alert is None:
-            return False
-        self._record(known, [alert])
-        return True
+        known = self._alarms[alarm]
+        alert = change(known, self._now or now)
+        if alert is not None:
+            self._record(known, [alert])
+        return alert is not None
 
     def advance(self, now: datetime) -> None:
         """Lets time pass: steps close and delays run out in the order of their moments, however the calls are cut."""

@@ -88,6 +88,7 @@ class Pipeline:
         self._queue: asyncio.Queue[_Handover | None] = asyncio.Queue(QUEUE_DELIVERIES)
         self._records: list[Record] = []
         self._memory: dict[str, str] = {}
+        self._obeyed: list[int] = []
         self._waiting: list[_Handover] = []
         self._unsaved = asyncio.Event()
         self._room = asyncio.Event()
@@ -254,8 +255,11 @@ class Pipeline:
             self._idle.clear()
             records, self._records = self._records, []
             memory, self._memory = self._memory, {}
+            obeyed, self._obeyed = self._obeyed, []
             waiting, self._waiting = self._waiting, []
             await self._append(records, memory)
+            for number in obeyed:
+                await asyncio.to_thread(self._journal.done, number)
             now = self._clock.now()
             for handover in waiting:
                 if handover.samples:
@@ -363,9 +367,14 @@ class Pipeline:
     # --- commands ------------------------------------------------------------------------------------------------------
 
     async def _obey(self) -> None:
+        last = 0
         while True:
             for number, text in await asyncio.to_thread(self._journal.commands):
-                log.info("command %d: %s", number, obey(text, self.lane, self._clock.now()))
-                self._reap()
-                await asyncio.to_thread(self._journal.done, number)
+                if number > last:
+                    last = number
+                    log.info("command %d: %s", number, obey(text, self.lane, self._clock.now()))
+                    self._reap()
+                    # It leaves the journal only after what came of it is saved there: killed before, it is obeyed again.
+                    self._obeyed.append(number)
+                    self._unsaved.set()
             await asyncio.sleep(COMMANDS_EVERY_S)

@@ -91,10 +91,10 @@ def print_alarms(loaded: Loaded, *, console: Console) -> str:
         texts = {alert.alarm: alert.text for alert in journal.history(kinds={Alert}) if isinstance(alert, Alert)}
     finally:
         journal.close()
-    standing = {name: memory for name, memory in sorted(memories.items()) if memory.state != "normal"}
+    standing = {name: memory for name, memory in sorted(memories.items()) if memory.told != "normal"}
     for name, memory in standing.items():
-        style = "bold red" if memory.state.active else "yellow"
-        console.print(Text.assemble((f"{memory.state:>23}", style), f"  {name}"), soft_wrap=True)
+        style = "bold red" if memory.told.active else "yellow"
+        console.print(Text.assemble((f"{memory.told:>23}", style), f"  {name}"), soft_wrap=True)
         console.print(Text(f"{'':>25}{texts.get(name, '')}", style="dim"), soft_wrap=True)
     if not standing:
         console.print(f"no alarms: all {len(memories)} that ever changed are normal", highlight=False)

@@ -34,12 +34,16 @@ _STATE_STYLE = {
     AlarmState.ACKNOWLEDGED: "red",
     AlarmState.RETURNED_UNACKNOWLEDGED: "yellow",
     AlarmState.NORMAL: "green",
+    AlarmState.SHELVED: "cyan",
+    AlarmState.OUT_OF_SERVICE: "cyan",
 }
 _STATE_WORD = {
     AlarmState.UNACKNOWLEDGED: "ALARM",
     AlarmState.ACKNOWLEDGED: "acknowledged",
     AlarmState.RETURNED_UNACKNOWLEDGED: "returned",
     AlarmState.NORMAL: "normal",
+    AlarmState.SHELVED: "shelved",
+    AlarmState.OUT_OF_SERVICE: "out of service",
 }
 
 

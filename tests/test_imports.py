@@ -10,7 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = ("config", "detectors", "stream", "plant")
 # The command line and the commands that it starts may speak of settings; everything else is told what it needs.
-SETTINGS_IN_STREAM = {"assemble", "watches", "cli", "check", "demo", "replay", "print_history", "running", "doctor"}
+SETTINGS_IN_STREAM = {
+    "assemble",
+    "watches",
+    "cli",
+    "check",
+    "demo",
+    "replay",
+    "print_history",
+    "running",
+    "doctor",
+    "ask",
+}
 TORCH = {"torch", "transformers", "safetensors", "gguf", "accelerate", "peft"}
 # The model lane's process alone imports these.
 NETWORKS = (

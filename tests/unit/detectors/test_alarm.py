@@ -162,3 +162,53 @@ def test_any_history_is_legal_and_survives_a_restart_at_any_point(
             assert moment >= moments[-1]
             moments.append(moment)
     assert seen == list(range(1, len(seen) + 1)), "a transition was lost or doubled"
+
+
+def test_what_is_accepted_is_silent_until_it_has_returned_and_comes_again() -> None:
+    subject = Alarm(tag="hx/t", rule_name="deviation", rule=AlarmRule())
+    subject.judge(verdict(2), at(0))
+    accepted = subject.accept(at(1), by="ana")
+    assert accepted is not None
+    assert (accepted.state, accepted.by) == (AlarmState.NORMAL, "ana")
+    assert accepted.text == (
+        "t of hx: what the deviation alarm found was accepted as normal by ana at 2026-01-01 00:00:01 UTC."
+    )
+    assert subject.judge(verdict(3), at(2)) == []
+    assert subject.judge(verdict(0.5), at(3)) == []
+    assert [a.state for a in subject.judge(verdict(2), at(4))] == [AlarmState.UNACKNOWLEDGED]
+
+
+def test_a_limit_is_not_accepted() -> None:
+    with pytest.raises(ValueError, match="change its limit"):
+        alarm().accept(at(0), by="ana")
+
+
+steps = st.lists(st.tuples(st.floats(0, 30), st.one_of(st.floats(0, 3), st.none(), st.just("silent"))), max_size=40)
+
+
+@given(events=steps, on=st.floats(0, 20), off=st.floats(0, 20), shelved_s=st.floats(1, 60))
+def test_a_silence_hides_what_happens_and_its_end_tells_how_it_stands(
+    events: list[tuple[float, float | str | None]], on: float, off: float, shelved_s: float
+) -> None:
+    subject, twin = (alarm(on_delay_s=on, off_delay_s=off) for _ in range(2))
+    now, told, sequence = 0.0, AlarmState.NORMAL, 0
+    for wait, event in events:
+        now += wait
+        alerts = []
+        for each in (subject, twin):
+            taken = [] if isinstance(event, float) else [each.advance(at(now)) for _ in range(4)]
+            if isinstance(event, float):
+                taken += each.judge(verdict(event), at(now))
+            elif event == "silent" and each is subject:
+                taken.append(each.shelve(at(now), until=at(now + shelved_s), by="ana"))
+            alerts += [one for one in taken if one is not None and each is subject]
+        for alert in alerts:
+            sequence += 1
+            assert alert.sequence == sequence, "a transition was lost or doubled"
+            assert alert.previous is told
+            told = alert.state
+        assert told is subject.memory.told
+        # Nobody acknowledges here, so that the twin that was never shelved is in the same condition underneath.
+        assert (subject.memory.state, subject.memory.since) == (twin.memory.state, twin.memory.since)
+        if subject.memory.silence is not None:
+            assert told is AlarmState.SHELVED
