@@ -7,62 +7,29 @@ arrives; steps of the grid are judged once they are closed; forecasts when they 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from detectors.alarm import Alarm, AlarmRule, Memory
+from stream.watch import Judge, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from detectors.detector import ForecastDetector, Observer, SampleDetector, SeriesDetector, Step, StepDetector
-    from detectors.deviation import Deviation
+    from detectors.detector import SeriesDetector, Step
     from detectors.records import Alert, Forecast, Record, Sample, Score, Verdict, Window
-    from detectors.signal import Physical
-    from detectors.surprise import Surprise
+    from stream.watch import SeriesWatch, Watch
     from stream.window import RollingWindow
 
-__all__ = ["LEAP_STEPS", "FastLane", "Harvest", "SeriesWatch", "Watch"]
+__all__ = ["LEAP_STEPS", "FastLane", "Harvest"]
 
 LEAP_STEPS = 10_000
 """A leap of time over more steps than this (a machine that slept, a clock set right) is not walked step by step."""
 KNOWN_HORIZONS = 2
 """A forecast from less than so many horizons of values is wide for want of knowledge, and raises no alarm."""
-SCORE_DEADBAND = 0.05
-KEPT_EVERY = timedelta(seconds=60)
-
-
-@dataclass(kw_only=True)
-class Watch:
-    """All that is watched of one tag: its window, and each detector with the rule of its alarm.
-
-    `on_report` sees every report as it came; `physical` then takes what cannot be for Bad, and the rest sees what is left,
-    the `observers` before any detector.
-    """
-
-    window: RollingWindow
-    observers: Sequence[Observer] = ()
-    on_report: Sequence[tuple[SampleDetector, AlarmRule]] = ()
-    physical: Physical | None = None
-    on_sample: Sequence[tuple[SampleDetector, AlarmRule]] = ()
-    on_step: Sequence[tuple[StepDetector, AlarmRule]] = ()
-    on_forecast: Sequence[tuple[ForecastDetector, AlarmRule]] = ()
-    deviation: tuple[Deviation, AlarmRule] | None = None
-    surprise: tuple[Surprise, AlarmRule] | None = None
-    forecast: bool = True
-
-
-@dataclass(kw_only=True)
-class SeriesWatch:
-    """A detector that looks at the steps of several tags, or of one over time; its alarm is that of `tag`."""
-
-    tag: str
-    steps_of: Sequence[str]
-    detector: SeriesDetector
-    rule: AlarmRule
 
 
 @dataclass(kw_only=True)
@@ -71,91 +38,6 @@ class Harvest:
 
     records: list[Record] = field(default_factory=list)
     memories: dict[str, Memory] = field(default_factory=dict)
-
-
-class _Judge:
-    """One detector with its alarm: judges, alarms, and decides which verdicts are worth keeping."""
-
-    __slots__ = ("alarm", "kept", "latest")
-
-    def __init__(self, alarm: Alarm) -> None:
-        self.alarm = alarm
-        self.latest: Verdict | None = None
-        self.kept: Verdict | None = None
-
-    def keeps_now(self, verdict: Verdict) -> bool:
-        """A crossing of the edge is kept at once, anything else at the end of a step at most."""
-        before, self.latest = self.latest, verdict
-        return before is not None and (before.score > 1) != (verdict.score > 1)
-
-    def news(self) -> bool:
-        """Verdicts are reported by exception, as tags are: if they changed, and now and then all the same."""
-        latest, kept = self.latest, self.kept
-        if latest is None or latest is kept:
-            return False
-        return kept is None or abs(latest.score - kept.score) >= SCORE_DEADBAND or latest.at - kept.at >= KEPT_EVERY
-
-
-class _Tag:
-    """A watch, set up: the judges beside their detectors."""
-
-    __slots__ = (
-        "deviation",
-        "forecast",
-        "guards",
-        "judges",
-        "normal",
-        "observers",
-        "on_forecast",
-        "on_report",
-        "on_sample",
-        "on_step",
-        "physical",
-        "series",
-        "surprise",
-        "window",
-    )
-
-    def __init__(self, watch: Watch, judge: Callable[[str, AlarmRule], _Judge]) -> None:
-        self.window = watch.window
-        self.forecast = watch.forecast
-        self.physical = watch.physical
-        self.observers = tuple(watch.observers)
-        self.series: list[tuple[SeriesDetector, _Judge]] = []
-        self.on_report = [(d, judge(d.rule, rule)) for d, rule in watch.on_report]
-        self.on_sample = [(d, judge(d.rule, rule)) for d, rule in watch.on_sample]
-        self.on_step = [(d, judge(d.rule, rule)) for d, rule in watch.on_step]
-        self.on_forecast = [(d, judge(d.rule, rule)) for d, rule in watch.on_forecast]
-        self.deviation: Deviation | None = None
-        if watch.deviation is not None:
-            self.deviation = watch.deviation[0]
-            self.on_step.append((self.deviation, judge(self.deviation.rule, watch.deviation[1])))
-        self.surprise: tuple[Surprise, _Judge] | None = None
-        if watch.surprise is not None:
-            self.surprise = watch.surprise[0], judge(watch.surprise[0].rule, watch.surprise[1])
-        self.judges = [judge for _, judge in (*self.on_report, *self.on_sample, *self.on_step)]
-        self.guards = [*self.judges, *([self.surprise[1]] if self.surprise else [])]
-        self.normal: deque[bool] = deque(maxlen=self.window.length)
-
-    def snapshot(self) -> Window | None:
-        """The window, with the steps marked that nothing may be learnt from."""
-        window = self.window.snapshot()
-        if window is None or all(self.normal):
-            return window
-        return replace(window, normal=tuple(self.normal)[-len(window.values) :])
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether an alarm stands on what was measured: what is foretold of the tag is no news then."""
-        return bool(self.normal) and not self.normal[-1]
-
-    def learnable(self, at: datetime) -> bool:
-        """Whether the value of this moment may be taken for normal: no alarm of the tag stood then.
-
-        A predicted breach says nothing of the values that were measured.
-        """
-        memories = [judge.alarm.memory for judge in self.guards]
-        return not any(memory.state.active and (memory.since is None or memory.since <= at) for memory in memories)
 
 
 class FastLane:
@@ -171,21 +53,21 @@ class FastLane:
         self._pending: dict[str, Alarm] = {}
         self._due_at: datetime | None = None
         self._now: datetime | None = None
-        self._tags: dict[str, _Tag] = {}
-        self._groups: dict[float, list[_Tag]] = {}
+        self._tags: dict[str, Watched] = {}
+        self._groups: dict[float, list[Watched]] = {}
         self._closed: set[float] = set()
         # Whose tags have closed a step at this moment, in the order in which that happened.
-        self._told: dict[SeriesDetector, _Judge] = {}
+        self._told: dict[SeriesDetector, Judge] = {}
 
-        def judge(tag: str, rule_name: str, rule: AlarmRule) -> _Judge:
+        def judge(tag: str, rule_name: str, rule: AlarmRule) -> Judge:
             alarm = Alarm(tag=tag, rule_name=rule_name, rule=rule, memory=memories.get(f"{tag}/{rule_name}", Memory()))
             self._alarms[alarm.name] = alarm
             self._watch_delay(alarm)
-            return _Judge(alarm)
+            return Judge(alarm)
 
         for watch in watches:
             name = watch.window.tag
-            tag = self._tags[name] = _Tag(watch, partial(judge, name))
+            tag = self._tags[name] = Watched(watch, partial(judge, name))
             self._groups.setdefault(watch.window.period_s, []).append(tag)
         for each in series:
             judged = judge(each.tag, each.detector.rule, each.rule)
@@ -333,7 +215,7 @@ class FastLane:
         harvest, self._harvest = self._harvest, Harvest()
         return harvest
 
-    def _remember(self, tag: _Tag, now: datetime) -> None:
+    def _remember(self, tag: Watched, now: datetime) -> None:
         for step in tag.window.close(now):
             for detector, _ in tag.series:
                 detector.take(step)
@@ -346,7 +228,7 @@ class FastLane:
                 self._keep_latest(judge)
         self._told.clear()
 
-    def _judge_step(self, tag: _Tag, step: Step) -> None:
+    def _judge_step(self, tag: Watched, step: Step) -> None:
         moment = self._now or step.end_at
         for series, judge in tag.series:
             series.take(step)
@@ -358,7 +240,7 @@ class FastLane:
                 self._keep_latest(judge)
         tag.normal.append(tag.learnable(step.end_at))
 
-    def _take(self, verdict: Verdict | None, judge: _Judge, now: datetime) -> None:
+    def _take(self, verdict: Verdict | None, judge: Judge, now: datetime) -> None:
         if verdict is None:
             return
         self.verdicts += 1
@@ -370,7 +252,7 @@ class FastLane:
         if alarm.memory is not before:
             self._record(alarm, alerts)
 
-    def _keep_latest(self, judge: _Judge) -> None:
+    def _keep_latest(self, judge: Judge) -> None:
         if judge.latest is not None:
             judge.kept = judge.latest
             self._harvest.records.append(judge.latest)

@@ -18,7 +18,7 @@ from detectors.response import Response
 from detectors.setpoint import FollowingBreach, FollowingTolerance, Setpoint
 from detectors.signal import Physical, Soundness, Stale
 from detectors.surprise import Surprise
-from stream.lane import SeriesWatch, Watch
+from stream.watch import SeriesWatch, Watch
 from stream.window import RollingWindow
 
 if TYPE_CHECKING:

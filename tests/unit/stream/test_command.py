@@ -10,7 +10,8 @@ from detectors.alarm import AlarmRule
 from detectors.limits import Tolerance
 from detectors.records import AlarmState, Alert, Sample
 from stream.command import ask, obey
-from stream.lane import FastLane, Watch
+from stream.lane import FastLane
+from stream.watch import Watch
 from stream.window import RollingWindow
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -22,12 +22,13 @@ from stream.clock import SystemClock
 from stream.delivery import Delivery
 from stream.endpoint import Endpoint, health
 from stream.journal import Journal
-from stream.lane import FastLane, Watch
+from stream.lane import FastLane
 from stream.modelling import ModelLane
 from stream.pipeline import Pipeline
 from stream.schedule import Schedule
 from stream.sinks.sink import SinkUnavailableError
 from stream.sources.source import Rejection
+from stream.watch import Watch
 from stream.window import RollingWindow
 
 if TYPE_CHECKING:

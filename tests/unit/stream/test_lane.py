@@ -16,7 +16,8 @@ from detectors.limits import Tolerance
 from detectors.records import LEVELS, AlarmState, Alert, Forecast, Quality, Sample, Score, Verdict
 from detectors.signal import Physical, Soundness, Stale
 from detectors.surprise import Surprise
-from stream.lane import FastLane, Watch
+from stream.lane import FastLane
+from stream.watch import Watch
 from stream.window import RollingWindow
 
 if TYPE_CHECKING:

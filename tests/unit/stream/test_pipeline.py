@@ -15,11 +15,12 @@ from detectors.records import Alert, Sample, Status
 from stream import pipeline as pipeline_module
 from stream.clock import SystemClock
 from stream.journal import Journal, JournalFullError
-from stream.lane import FastLane, Watch
+from stream.lane import FastLane
 from stream.modelling import ModelLane
 from stream.pipeline import Pipeline
 from stream.schedule import Schedule
 from stream.sources.source import Rejection
+from stream.watch import Watch
 from stream.window import RollingWindow
 
 if TYPE_CHECKING:
