@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.labelled import Counts, listen, read_table
 from benchmarks.machine import machine
 from detectors.baseline import survey
-from detectors.outlier import DEFAULT, fit
+from detectors.outlier import DEFAULT, FITS
 
 if TYPE_CHECKING:
     from detectors.outlier import Outlier
@@ -86,7 +86,7 @@ def _file(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     truth = np.array([float(row[header.index("anomaly")]) for row in rows])[TAUGHT:] > 0
     taught = values[:TAUGHT]
     baseline = survey(taught, tags)
-    models = fit(baseline.deviations)
+    models = {name: fitted(baseline.deviations) for name, fitted in FITS.items()}
     sets: dict[str, tuple[Outlier | None, bool]] = {
         "default": (models[DEFAULT], True),
         "shift": (None, True),

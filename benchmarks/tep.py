@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.labelled import listen
 from benchmarks.machine import machine
 from detectors.baseline import survey
-from detectors.outlier import DEFAULT, fit
+from detectors.outlier import DEFAULT, FITS
 
 if TYPE_CHECKING:
     from detectors.outlier import Outlier
@@ -42,7 +42,7 @@ def main() -> None:
     started = time.perf_counter()
     taught = read_run(options.data / "d00.dat.gz").T
     baseline = survey(taught, TAGS)
-    models = fit(baseline.deviations)
+    models = {name: fitted(baseline.deviations) for name, fitted in FITS.items()}
     sets: dict[str, tuple[Outlier | None, bool]] = {
         "default": (models[DEFAULT], True),
         "shift": (None, True),

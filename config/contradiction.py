@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Key", "contradictions"]
 
 Key = tuple[str | int, ...]
+_TAKEN = {"source": "sources are called source/NAME/lost", "asset": "whole assets are called asset/NAME/components"}
+_LEARN_STEPS = (80, 100_000)
+"""Fewest and most steps that a baseline is learnt from: below, nothing can be told from luck; above, it fills the memory."""
 
 
 def contradictions(settings: Settings) -> Iterator[tuple[Key, str]]:
@@ -24,10 +27,10 @@ def contradictions(settings: Settings) -> Iterator[tuple[Key, str]]:
         for tag_name, tag in asset.tags.items():
             at = ("assets", asset_name, "tags", tag_name, "source")
             yield from ((at + key, message) for key, message in _source(tag.source, settings))
-        for part in (_setpoints(asset), _balance(asset), _pumps(asset)):
+        for part in (_setpoints(asset), _balance(asset), _pumps(asset), _baseline(asset)):
             yield from ((("assets", asset_name, *key), message) for key, message in part)
-        if asset_name == "source":
-            yield ("assets", asset_name), "expected another name: alarms of sources are called source/NAME/lost"
+        if asset_name in _TAKEN:
+            yield ("assets", asset_name), f"expected another name: alarms of {_TAKEN[asset_name]}"
     yield from _clients(settings)
 
 
@@ -96,6 +99,29 @@ def _pumps(asset: Asset) -> Iterator[tuple[Key, str]]:
         if pump.command in seen:
             yield ("pumps", pump_name, "command"), f"expected each command once, found {pump.command!r} again"
         seen.add(pump.command)
+
+
+def _baseline(asset: Asset) -> Iterator[tuple[Key, str]]:
+    baseline = asset.baseline
+    if baseline is None:
+        return
+    for place, name in enumerate(baseline.tags):
+        if name not in asset.tags:
+            yield ("baseline", "tags", place), _no_tag(name, asset)
+        elif name in baseline.tags[:place]:
+            yield ("baseline", "tags", place), f"expected each tag once, found {name!r} again"
+    periods: dict[float, str] = {}
+    for name in baseline.tags or asset.tags:
+        if name in asset.tags:
+            periods.setdefault(asset.tags[name].period_s, name)
+    if len(periods) > 1:
+        found = " and ".join(f"{period_s:g} s ({name})" for period_s, name in periods.items())
+        yield ("baseline", "tags"), f"expected `tags` with the same period_s, found {found}"
+        return
+    fewest, most = (steps * period_s for steps in _LEARN_STEPS for period_s in periods)
+    if not fewest <= baseline.learn_s <= most:
+        why = f"{_LEARN_STEPS[0]} to {_LEARN_STEPS[1]} steps"
+        yield ("baseline", "learn_s"), f"expected {fewest:g} to {most:g} s ({why}), found {baseline.learn_s:g}"
 
 
 def _no_tag(name: str, asset: Asset) -> str:

@@ -12,6 +12,7 @@ from config.form import Amount, Duration, Finite, Name, Positive, Priority, Sect
 __all__ = [
     "Alarm",
     "Balance",
+    "Baseline",
     "Breach",
     "Deviation",
     "Frozen",
@@ -208,3 +209,36 @@ class Pump(Alarm):
     on_above: Finite = Field(default=0.0, description="above this the command means that the pump is to run")
     flow_above: Finite = Field(description="above this there is a flow, in the flow's unit")
     delay_s: Span = Field(default=60.0, description="how long the two may disagree")
+
+
+class Baseline(Section):
+    """What is usual is learnt from the asset's own normal operation; what moves away from it is an alarm.
+
+    Each rule is made an alarm of if it is given; nothing is judged before `learn_s` of normal operation.
+    """
+
+    learn_s: Span = Field(default=86_400.0, description="the last so long of normal operation say what is usual")
+    tags: list[Name] = Field(default=[], description="tags of the asset that belong to it; absent: all of them")
+    chance: Annotated[float, Field(gt=0, lt=0.1)] = Field(
+        default=4e-4, description="how often, at most, a normal moment may look like a shift of any of the tags"
+    )
+    shift: Alarm | None = Field(
+        default=None, description="a tag has left its level, by an alarm of each tag that has one"
+    )
+    components: Alarm | None = Field(
+        default=None, description="the tags no longer fit together: principal components, T2 and Q"
+    )
+    mahalanobis: Alarm | None = Field(default=None, description="the same by the Mahalanobis distance")
+    forest: Alarm | None = Field(default=None, description="the same by an isolation forest")
+
+    @property
+    def rules(self) -> dict[str, Alarm]:
+        """Those that are given."""
+        found = {name: getattr(self, name) for name in ("shift", "components", "mahalanobis", "forest")}
+        return {name: rule for name, rule in found.items() if rule is not None}
+
+    @model_validator(mode="after")
+    def _asked(self) -> Self:
+        if not self.rules:
+            raise ValueError("expected at least one of shift, components, mahalanobis, forest")
+        return self

@@ -28,6 +28,7 @@ from config.form import (
 )
 from config.rule import (
     Balance,
+    Baseline,
     Breach,
     Deviation,
     Frozen,
@@ -44,6 +45,7 @@ from config.rule import (
 __all__ = [
     "Asset",
     "Balance",
+    "Baseline",
     "Breach",
     "Deviation",
     "Frozen",
@@ -150,6 +152,9 @@ class Asset(Section):
 
     description: str = Field(default="", description="what it is, for people")
     tags: Annotated[dict[Name, Tag], Field(min_length=1)] = Field(description="its tags, each under its name")
+    baseline: Baseline | None = Field(
+        default=None, description="what is usual for its tags, learnt, and alarms where they leave it"
+    )
     balance: Balance | None = Field(default=None, description="the power against the heat that the water carries")
     pumps: dict[Name, Pump] = Field(
         default={}, description="commands of pumps against the flow that they make, each under its name"

@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
 __all__ = [
     "DEFAULT",
+    "FEWEST_ROWS",
+    "FITS",
     "Components",
     "Forest",
     "Mahalanobis",
     "Outlier",
-    "fit",
     "fit_components",
     "fit_forest",
     "fit_mahalanobis",
@@ -44,6 +45,8 @@ EXPLAINED = 0.9
 """Share of the variance that the kept components explain."""
 FOLDS = 5
 TREES, SAMPLES = 100, 256
+FEWEST_ROWS = 20
+"""Rows that a model is fitted to at least; also twice as many as there are columns."""
 
 
 DEFAULT = "components"
@@ -130,15 +133,6 @@ class Forest:
         return np.asarray(2.0 ** (-mean / self.unit))
 
 
-def fit(points: NDArray[np.float64]) -> dict[str, Outlier]:
-    """Every model by name, fitted to rows of normal deviations."""
-    return {
-        "mahalanobis": fit_mahalanobis(points),
-        "components": fit_components(points),
-        "forest": fit_forest(points),
-    }
-
-
 def fit_mahalanobis(points: NDArray[np.float64]) -> Mahalanobis:
     """Fits to rows of normal deviations; at least as many rows as twice the columns."""
     squared = [_squared(rest, _precision(most)) for most, rest in _folds(_checked(points))]
@@ -194,6 +188,14 @@ def fit_forest(points: NDArray[np.float64], *, seed: int = 0) -> Forest:
     return Forest(**{**{name: getattr(forest, name) for name in forest.__slots__}, "middle": middle, "limit": limit})
 
 
+FITS: dict[str, Callable[[NDArray[np.float64]], Outlier]] = {
+    "components": fit_components,
+    "mahalanobis": fit_mahalanobis,
+    "forest": fit_forest,
+}
+"""What fits each model to rows of normal deviations, by the name of its rule."""
+
+
 def _precision(points: NDArray[np.float64]) -> NDArray[np.float64]:
     from sklearn.covariance import LedoitWolf  # noqa: PLC0415 -- heavy, and only for those who use it
 
@@ -222,8 +224,10 @@ def _squared(points: NDArray[np.float64], precision: NDArray[np.float64]) -> NDA
 
 
 def _checked(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    if points.ndim != 2 or not points.shape[1] or len(points) < max(2 * points.shape[1], 20):
-        raise ValueError(f"outlier: expected at least 20 rows and twice as many as columns, found shape {points.shape}")
+    if points.ndim != 2 or not points.shape[1] or len(points) < max(2 * points.shape[1], FEWEST_ROWS):
+        raise ValueError(
+            f"outlier: expected at least {FEWEST_ROWS} rows and twice as many as columns, found shape {points.shape}"
+        )
     return points
 
 

@@ -16,7 +16,7 @@ from config.secret import reveal
 from detectors.records import Priority
 from stream import alarm_memory
 from stream.lane import FastLane
-from stream.watches import watches
+from stream.watches import judged_elsewhere, watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from config.schema import Model, MqttSink, MqttSource, Settings, Tag, TagSource
     from config.schema import Tls as TlsSettings
     from detectors.alarm import Memory
+    from detectors.asset_baseline import AssetBaseline
     from detectors.language.forecaster import LanguageForecaster
     from detectors.records import Status
     from stream.clock import Clock
@@ -81,7 +82,7 @@ def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
 def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
     """Windows, detectors and alarms of every tag."""
     tags, series = watches(settings, length=_length(settings))
-    return FastLane(tags, memories, series)
+    return FastLane(tags, memories, series, judged_elsewhere(settings))
 
 
 def alarm_names(settings: Settings) -> set[str]:
@@ -209,20 +210,46 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
     roster = Roster(seed=seed)
     members = [roster.make(name) for name in settings.panel.members]
     said = f"forecasts by a panel of {', '.join(settings.panel.members)}"
-    state = None if patient else state_folder(loaded) / "panel.state"
+    baselines = build_baselines(settings)
+    state = None if patient else state_folder(loaded)
     if settings.model is None:
         panel = Panel(members, paths=PATHS)
-        return Forecasting(panel=panel, description=f"no language model; {said}", state=state, patient=patient)
+        described = f"no language model; {said}"
+        return Forecasting(panel=panel, baselines=baselines, description=described, state=state, patient=patient)
     language = _language_forecaster(settings.model, loaded)
     speaker = InTurn(language)
     return Forecasting(
         panel=Panel([*members, speaker], paths=PATHS),
+        baselines=baselines,
         speaker=speaker,
         reader=language,
         description=f"{language.description}; {said} and the model",
         state=state,
         patient=patient,
     )
+
+
+def build_baselines(settings: Settings) -> tuple[AssetBaseline, ...]:
+    """What learns how each asset usually is, where that is asked for."""
+    from detectors.asset_baseline import AssetBaseline
+
+    found = []
+    for name, asset in settings.assets.items():
+        if asset.baseline is None:
+            continue
+        tags = asset.baseline.tags or list(asset.tags)
+        period_s = asset.tags[tags[0]].period_s
+        found.append(
+            AssetBaseline(
+                name=f"asset/{name}",
+                tags=[f"{name}/{tag}" for tag in tags],
+                period_s=period_s,
+                learn_steps=round(asset.baseline.learn_s / period_s),
+                rules=asset.baseline.rules,
+                chance=asset.baseline.chance,
+            )
+        )
+    return tuple(found)
 
 
 def _language_forecaster(model: Model, loaded: Loaded) -> LanguageForecaster:

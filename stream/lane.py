@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from detectors.detector import SeriesDetector, Step
     from detectors.records import Alert, Forecast, Record, Sample, Score, Verdict, Window
-    from stream.watch import SeriesWatch, Watch
+    from stream.watch import ModelWatch, SeriesWatch, Watch
     from stream.window import RollingWindow
 
 __all__ = ["LEAP_STEPS", "FastLane", "Harvest"]
@@ -44,7 +44,11 @@ class FastLane:
     """The windows, detectors and alarms of all tags."""
 
     def __init__(
-        self, watches: Iterable[Watch], memories: Mapping[str, Memory], series: Iterable[SeriesWatch] = ()
+        self,
+        watches: Iterable[Watch],
+        memories: Mapping[str, Memory],
+        series: Iterable[SeriesWatch] = (),
+        elsewhere: Iterable[ModelWatch] = (),
     ) -> None:
         self.verdicts = 0
         self.placements: Counter[tuple[str, str]] = Counter()
@@ -58,6 +62,7 @@ class FastLane:
         self._closed: set[float] = set()
         # Whose tags have closed a step at this moment, in the order in which that happened.
         self._told: dict[SeriesDetector, Judge] = {}
+        self._elsewhere: dict[tuple[str, str], Judge] = {}
 
         def judge(tag: str, rule_name: str, rule: AlarmRule) -> Judge:
             alarm = Alarm(tag=tag, rule_name=rule_name, rule=rule, memory=memories.get(f"{tag}/{rule_name}", Memory()))
@@ -75,6 +80,10 @@ class FastLane:
                 self._tags[name].series.append((each.detector, judged))
             if each.tag in self._tags:
                 self._tags[each.tag].guards.append(judged)
+        for other in elsewhere:
+            judged = self._elsewhere[other.tag, other.rule_name] = judge(other.tag, other.rule_name, other.rule)
+            if other.tag in self._tags:
+                self._tags[other.tag].guards.append(judged)
 
     @property
     def alarms(self) -> Mapping[str, Alarm]:
@@ -162,6 +171,21 @@ class FastLane:
                 detector.learn(score)
                 if judge.news():
                     self._keep_latest(judge)
+
+    def hear(self, verdicts: Iterable[Verdict]) -> None:
+        """Takes what the model lane judged of the last closed steps."""
+        for verdict in verdicts:
+            judge = self._elsewhere.get((verdict.tag, verdict.rule))
+            if judge is not None:
+                self._take(verdict, judge, self._now or verdict.at)
+                if judge.news():
+                    self._keep_latest(judge)
+
+    @property
+    def standing(self) -> frozenset[str]:
+        """Names of the alarms judged in the model lane that are active: what they stand on must not be learnt there."""
+        alarms = (judge.alarm for judge in self._elsewhere.values())
+        return frozenset(alarm.name for alarm in alarms if alarm.memory.state.active)
 
     def command(self, alarm: str, change: Callable[[Alarm, datetime], Alert | None], now: datetime) -> bool:
         """Lets an operator's command change an alarm, at a moment that is never before what was judged; False if nothing did.

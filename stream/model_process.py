@@ -13,7 +13,8 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from stream.schedule import Spent
 
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
+    from detectors.asset_baseline import AssetBaseline
     from detectors.forecasters.in_turn import InTurn
     from detectors.forecasters.panel import Panel
     from detectors.forecasters.scorer import Scorer
-    from detectors.records import Forecast, Score, Standing
+    from detectors.records import Forecast, Score, Standing, Verdict, Window
     from stream.schedule import Turn
 
 __all__ = ["Answer", "Forecasting", "Reply", "serve"]
@@ -41,13 +43,14 @@ NICENESS = 10
 
 @dataclass(slots=True, kw_only=True)
 class Forecasting:
-    """Who forecasts: a panel, and the language model that sits on it, if there is one.
+    """Who forecasts: a panel, and the language model that sits on it, if there is one; and what is judged by what is usual.
 
-    `speaker` is that member of the panel and `reader` what it reads with. `state` is the file that the panel's memory is kept
-    in; None keeps it nowhere. With `patient`, fits are waited for: a replay has the time, and must give the same each time.
+    `speaker` is that member of the panel and `reader` what it reads with. `state` is the folder that what is learnt is kept in;
+    None keeps it nowhere. With `patient`, fits are waited for: a replay has the time, and must give the same each time.
     """
 
     panel: Panel
+    baselines: tuple[AssetBaseline, ...] = ()
     speaker: InTurn | None = None
     reader: Scorer | None = None
     description: str = ""
@@ -66,6 +69,7 @@ class Answer(NamedTuple):
 
     forecasts: list[Forecast]
     scores: list[Score]
+    verdicts: tuple[Verdict, ...] = ()
     opinions: tuple[Forecast, ...] = ()
     standings: tuple[Standing, ...] = ()
     refused: tuple[str, ...] = ()
@@ -106,24 +110,41 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
         desk.save()
 
 
+class _Learnt(Protocol):
+    """What learns, and can be kept in a file."""
+
+    def save(self) -> bytes: ...
+
+    def restore(self, saved: bytes) -> None: ...
+
+
 class _Desk:
     def __init__(self, forecasting: Forecasting, horizon: int) -> None:
         self._all = forecasting
         self._panel = forecasting.panel
         self._horizon = horizon
-        self._fits = _Fits(forecasting.panel.refit)
+        self._baseline_of = {tag: baseline for baseline in forecasting.baselines for tag in baseline.tags}
+        self._fits = _Fits()
         self._told: dict[str, datetime] = {}
         self._saved_at = time.monotonic()
 
+    @property
+    def _learnt(self) -> dict[str, _Learnt]:
+        """By the name of its file."""
+        baselines = {f"baseline-{one.name.rpartition('/')[2]}.state": one for one in self._all.baselines}
+        return {"panel.state": self._panel, **baselines}
+
     def restore(self) -> str:
         """Goes on with what was saved; returns the description of all, with what became of that."""
-        state, described = self._all.state, self._all.description
-        if state is None or not state.exists():
-            return described
-        try:
-            self._panel.restore(state.read_bytes())
-        except (OSError, ValueError) as error:
-            return f"{described}; what the panel had learnt cannot be read, it begins anew: {error}"
+        described = self._all.description
+        for name, one in self._learnt.items() if self._all.state is not None else ():
+            assert self._all.state is not None
+            try:
+                one.restore((self._all.state / name).read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                described += f"; what was learnt in {name} cannot be read, it begins anew: {error}"
         return described
 
     def keep(self) -> None:
@@ -132,17 +153,18 @@ class _Desk:
             self.save()
 
     def save(self) -> None:
-        """The file appears whole, by a rename; on a full disk the old one stays."""
+        """Each file appears whole, by a rename; on a full disk the old one stays."""
         self._saved_at = time.monotonic()
         if self._all.state is None:
             return
-        new = self._all.state.with_suffix(".new")
-        with suppress(OSError):
-            with new.open("wb") as file:
-                file.write(self._panel.save())
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._all.state)
+        for name, one in self._learnt.items():
+            new = self._all.state / f"{name}.new"
+            with suppress(OSError):
+                with new.open("wb") as file:
+                    file.write(one.save())
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(self._all.state / name)
 
     def answer(self, turn: Turn) -> Answer:
         """Reads, draws, then lets the panel learn and forecast. What befalls the language model costs its own part alone."""
@@ -167,6 +189,7 @@ class _Desk:
             forecasts = self._panel.forecast(turn.step, horizon=self._horizon)
             scores += self._panel.scores
             standings = self._standings([(window.tag, window.end_at) for window in turn.step])
+        verdicts = self._judge(turn)
         spent = Spent(
             read_at - begun, drawn_at - read_at, time.perf_counter() - drawn_at, read, len(opinions), len(turn.step)
         )
@@ -174,23 +197,36 @@ class _Desk:
         return Answer(
             forecasts,
             scores,
+            verdicts=verdicts,
             opinions=tuple(replace(one, paths=()) for one in opinions),
             standings=standings,
             refused=() if reader is None else tuple(reader.refused),
             shortfall="" if reader is None else reader.shortfall,
-            faults=tuple(sorted(self._panel.faults.items())),
+            faults=tuple(sorted((self._panel.faults | self._fits.faults).items())),
             failure=failure,
             spent=spent,
             by_model=True,
         )
 
     def _fit(self) -> None:
-        due = self._panel.due
+        self._refit({tag: partial(self._panel.refit, tag) for tag in self._panel.due})
+
+    def _judge(self, turn: Turn) -> tuple[Verdict, ...]:
+        """What is unusual in the steps, asset by asset."""
+        windows: dict[AssetBaseline, list[Window]] = {}
+        for window in turn.step:
+            if (baseline := self._baseline_of.get(window.tag)) is not None:
+                windows.setdefault(baseline, []).append(window)
+        found = [one.take(own, standing=turn.standing) for one, own in windows.items()]
+        self._refit({f"baseline of {one.name}": one.refit for one in windows if one.due})
+        return tuple(verdict for verdicts in found for verdict in verdicts)
+
+    def _refit(self, fits: dict[str, Callable[[], None]]) -> None:
         if self._all.patient:
-            for tag in due:
-                self._panel.refit(tag)
+            for fit in fits.values():
+                fit()
         else:
-            self._fits.want(due)
+            self._fits.want(fits)
 
     def _standings(self, asked: Sequence[tuple[str, datetime]]) -> tuple[Standing, ...]:
         found: list[Standing] = []
@@ -205,27 +241,31 @@ class _Desk:
 
 
 class _Fits:
-    """Fits tags one after the other, in a thread of its own."""
+    """Does one fit after the other, in a thread of its own; a fit that fails is named in `faults`."""
 
-    def __init__(self, fit: Callable[[str], None]) -> None:
-        self._fit = fit
-        self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
+    def __init__(self) -> None:
+        self.faults: dict[str, str] = {}
+        self._wanted: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
         self._pending: set[str] = set()
         self._thread: threading.Thread | None = None
 
-    def want(self, tags: Sequence[str]) -> None:
-        """Tags that are not waiting already."""
-        for tag in tags:
-            if tag not in self._pending:
-                self._pending.add(tag)
-                self._wanted.put(tag)
+    def want(self, fits: dict[str, Callable[[], None]]) -> None:
+        """Those that are not waiting already, by name."""
+        for name, fit in fits.items():
+            if name not in self._pending:
+                self._pending.add(name)
+                self._wanted.put((name, fit))
         if self._pending and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="fits", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
         while True:
-            tag = self._wanted.get()
-            # A member that cannot be fitted is named by the panel.
-            self._fit(tag)
-            self._pending.discard(tag)
+            name, fit = self._wanted.get()
+            try:
+                fit()
+            except Exception as error:  # noqa: BLE001 - a fit may fail in any way; the next one must not wait for ever
+                self.faults = {**self.faults, name: f"refit: {type(error).__name__}: {error}"}
+            else:
+                self.faults = {key: text for key, text in self.faults.items() if key != name}
+            self._pending.discard(name)

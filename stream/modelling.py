@@ -235,6 +235,8 @@ class ModelLane:
                 raise _Away(f"the model scored {score.tag} at {score.at}, which was not asked")
             if not (0 <= score.pit <= 1 and math.isfinite(score.log_score) and score.log_probability <= 0):
                 raise _Away(f"the model gave {score.tag} a PIT of {score.pit} and a log score of {score.log_score}")
+        if not all(math.isfinite(verdict.score) for verdict in answer.verdicts):
+            raise _Away("the model process judged something with a score that is no number")
         return answer
 
     def _dismiss(self) -> None:

@@ -338,7 +338,7 @@ class Pipeline:
 
     async def _take_turn(self, turn: Turn) -> None:
         asked = time.monotonic()
-        answer = await self.model.ask(turn)
+        answer = await self.model.ask(turn._replace(standing=self.lane.standing))
         if answer.by_model:
             self.schedule.done(turn, answer.spent, refused=answer.refused)
         else:
@@ -347,6 +347,7 @@ class Pipeline:
             self.metrics.to_forecast.add(time.monotonic() - asked)
         since_start = time.monotonic() - self._started
         self.lane.score(answer.scores)
+        self.lane.hear(answer.verdicts)
         self._keep((*answer.opinions, *answer.standings))
         self.present.take(answer.standings)
         self.metrics.scores += answer.spent.scored

@@ -50,6 +50,8 @@ class Turn(NamedTuple):
     """Windows that the language model reads."""
     forecast: tuple[Window, ...] = ()
     """Those of them that it forecasts from."""
+    standing: frozenset[str] = frozenset()
+    """Names of the alarms that stand on what is judged there."""
 
     def __bool__(self) -> bool:
         return bool(self.step or self.read)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from detectors.surprise import Surprise
     from stream.window import RollingWindow
 
-__all__ = ["Judge", "SeriesWatch", "Watch", "Watched"]
+__all__ = ["Judge", "ModelWatch", "SeriesWatch", "Watch", "Watched"]
 
 SCORE_DEADBAND = 0.05
 KEPT_EVERY = timedelta(seconds=60)
@@ -43,6 +43,15 @@ class Watch:
     deviation: tuple[Deviation, AlarmRule] | None = None
     surprise: tuple[Surprise, AlarmRule] | None = None
     forecast: bool = True
+
+
+@dataclass(kw_only=True)
+class ModelWatch:
+    """A rule that is judged in the model lane; its verdicts are of `tag`, a tag or a whole asset, and its alarm is made here."""
+
+    tag: str
+    rule_name: str
+    rule: AlarmRule
 
 
 @dataclass(kw_only=True)

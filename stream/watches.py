@@ -16,9 +16,10 @@ from detectors.rate import Rate
 from detectors.records import Priority
 from detectors.response import Response
 from detectors.setpoint import FollowingBreach, FollowingTolerance, Setpoint
+from detectors.shift import Shift
 from detectors.signal import Physical, Soundness, Stale
 from detectors.surprise import Surprise
-from stream.watch import SeriesWatch, Watch
+from stream.watch import ModelWatch, SeriesWatch, Watch
 from stream.window import RollingWindow
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from config.rule import Tolerance as ToleranceSettings
     from config.schema import Asset, Settings, Tag
 
-__all__ = ["watches"]
+__all__ = ["judged_elsewhere", "watches"]
 
 SETPOINT_SLACK = 0.1
 """Share of the tolerance by which a set point may move without the plant having to settle anew."""
@@ -57,6 +58,21 @@ def watches(settings: Settings, *, length: int) -> tuple[list[Watch], list[Serie
         series += _balances(asset_name, asset)
         series += _pumps(asset_name, asset)
     return list(by_name.values()), [*series, *_lost(settings, lines)]
+
+
+def judged_elsewhere(settings: Settings) -> list[ModelWatch]:
+    """What the model lane judges: of each baseline its tags, and the asset as a whole."""
+    found = []
+    for name, asset in settings.assets.items():
+        if asset.baseline is None:
+            continue
+        for rule_name, rule in asset.baseline.rules.items():
+            tags = [f"{name}/{tag}" for tag in asset.baseline.tags or asset.tags]
+            for tag in tags if rule_name == Shift.rule else [f"asset/{name}"]:
+                unit = settings.tags()[tag].unit if rule_name == Shift.rule else ""
+                alarm = _rule(rule, unit, clear_below=0.5)
+                found.append(ModelWatch(tag=tag, rule_name=rule_name, rule=alarm))
+    return found
 
 
 def _watch(name: str, tag: Tag, *, line: Line, length: int, lateness_s: float) -> Watch:

@@ -60,6 +60,8 @@ TAGS = """
       p: {unit: kW, period_s: 10, hold_s: 60, source: {name: plc, node: s=p}}
       f: {unit: m3/h, period_s: 10, hold_s: 60, source: {name: plc, node: s=f}}
       w: {unit: degC, period_s: 10, hold_s: 60, source: {name: plc, node: s=w}}
+      x: {unit: bar, period_s: 60, hold_s: 60, source: {name: plc, node: s=x}}
+    baseline: {tags: [f, w], learn_s: 3600, shift: {}}
     balance: {power: p, flow: f, warm: w, cold: t, minimum_kw: 10, min_flow: 5}
     pumps: {one: {command: p, flow: f, flow_above: 5}}
 sinks:"""
@@ -68,7 +70,7 @@ sinks:"""
 @pytest.mark.parametrize(
     ("old", "new", "key", "expected"),
     [
-        ("power: p", "power: q", "balance.power", "expected a tag of this asset (f, p, t, w), found 'q'"),
+        ("power: p", "power: q", "balance.power", "expected a tag of this asset (f, p, t, w, x), found 'q'"),
         (
             "unit: m3/h",
             "unit: bar",
@@ -83,13 +85,27 @@ sinks:"""
             "balance",
             "expected four tags with the same period_s, found 20 s (p) and 10 s (f)",
         ),
-        ("command: p", "command: q", "pumps.one.command", "expected a tag of this asset (f, p, t, w), found 'q'"),
+        ("command: p", "command: q", "pumps.one.command", "expected a tag of this asset (f, p, t, w, x), found 'q'"),
         ("command: p", "command: f", "pumps.one.flow", "expected another tag than that of the command"),
         (
             "flow_above: 5}}",
             "flow_above: 5}, two: {command: p, flow: f, flow_above: 1}}",
             "pumps.two.command",
             "expected each command once, found 'p' again",
+        ),
+        ("tags: [f, w]", "tags: [f, q]", "baseline.tags.1", "expected a tag of this asset (f, p, t, w, x), found 'q'"),
+        ("tags: [f, w]", "tags: [f, f]", "baseline.tags.1", "expected each tag once, found 'f' again"),
+        (
+            "tags: [f, w]",
+            "tags: [f, x]",
+            "baseline.tags",
+            "expected `tags` with the same period_s, found 10 s (f) and 60 s (x)",
+        ),
+        (
+            "learn_s: 3600",
+            "learn_s: 60",
+            "baseline.learn_s",
+            "expected 800 to 1e+06 s (80 to 100000 steps), found 60",
         ),
         ("setpoint: 5", "setpoint_tag: q", "tags.t.tolerance.setpoint_tag", "expected a tag of this asset"),
         ("setpoint: 5", "setpoint_tag: t", "tags.t.tolerance.setpoint_tag", "expected another tag of the asset"),
@@ -116,6 +132,14 @@ def test_units_may_be_spelt_as_operators_do(read: Callable[[str], object], small
     read(text)
 
 
-def test_an_asset_cannot_be_called_source(problems: Callable[[str], list[str]], small: str) -> None:
-    (found,) = problems(small.replace("  hx:", "  source:"))
-    assert "assets.source: expected another name" in found
+@pytest.mark.parametrize("name", ["source", "asset"])
+def test_an_asset_cannot_be_called_what_alarms_of_sources_and_assets_are(
+    problems: Callable[[str], list[str]], small: str, name: str
+) -> None:
+    (found,) = problems(small.replace("  hx:", f"  {name}:"))
+    assert f"assets.{name}: expected another name" in found
+
+
+def test_a_baseline_asks_for_at_least_one_alarm(problems: Callable[[str], list[str]], small: str) -> None:
+    (found,) = problems(small.replace("\nsinks:", "\n    baseline: {learn_s: 3600}\nsinks:"))
+    assert "baseline: expected at least one of shift, components, mahalanobis, forest" in found

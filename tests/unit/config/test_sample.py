@@ -25,15 +25,18 @@ COMMENTED = re.compile(r"^(?P<indent> *)# (?P<key>[a-z_0-9]+):")
 CHANGES = {
     "adapter",
     "after_s",
+    "forest",
     "high",
     "http",
     "low",
+    "mahalanobis",
     "security",
     "setpoint_tag",
     "sha256",
     "state_folder",
     "store",
     "surprise",
+    "tags",
     "tls",
 }
 # What is only legal together with another.

@@ -17,7 +17,7 @@ from detectors.records import LEVELS, AlarmState, Alert, Forecast, Quality, Samp
 from detectors.signal import Physical, Soundness, Stale
 from detectors.surprise import Surprise
 from stream.lane import FastLane
-from stream.watch import Watch
+from stream.watch import ModelWatch, Watch
 from stream.window import RollingWindow
 
 if TYPE_CHECKING:
@@ -273,3 +273,25 @@ def test_forecasts_that_no_longer_fit_raise_an_alarm_that_says_so_and_the_tag_is
     (now,) = watched.windows()
     assert now.normal
     assert not now.normal[-1]
+
+
+def test_what_the_model_lane_judges_becomes_an_alarm_here_and_its_tag_is_not_learnt_from() -> None:
+    window = RollingWindow(tag="hx/out", period_s=10, hold_s=100, length=8, lateness_s=0)
+    rules = [
+        ModelWatch(tag="hx/out", rule_name="shift", rule=AlarmRule(clear_below=0.5)),
+        ModelWatch(tag="asset/hx", rule_name="components", rule=AlarmRule(on_delay_s=20)),
+    ]
+    watched = FastLane([Watch(window=window)], {}, (), rules)
+    for step in range(5):
+        watched.offer(sample("hx/out", 10 * step + 5, 5.0))
+        moved = Verdict(tag="hx/out", rule="shift", at=at(10 * step), score=3.0)
+        strange = Verdict(tag="asset/hx", rule="components", at=at(10 * step), score=1.5)
+        unasked = Verdict(tag="hx/out", rule="forest", at=at(10 * step), score=9.0)
+        watched.hear([moved, strange, unasked])
+    raised = alerts(watched.harvest().records)
+    assert [name for name, *_ in raised] == ["hx/out/shift", "asset/hx/components"]
+    assert watched.standing == {"hx/out/shift", "asset/hx/components"}
+    (now,) = watched.windows()
+    assert now.disturbed
+    watched.hear([Verdict(tag="hx/out", rule="shift", at=at(50), score=0.4)])
+    assert watched.standing == {"asset/hx/components"}

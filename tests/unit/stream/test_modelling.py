@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from detectors.asset_baseline import AssetBaseline
 from detectors.forecasters.in_turn import InTurn
 from detectors.forecasters.panel import Panel
 from detectors.records import LEVELS, Forecast, Score, Status, Window
@@ -298,7 +299,7 @@ async def test_where_there_is_time_the_fit_comes_before_the_forecast(bench: Benc
 
 
 async def test_what_was_learnt_is_kept_over_a_clean_stop_and_damage_to_it_is_said(tmp_path: Path) -> None:
-    state, said = tmp_path / "panel.state", []
+    state, said = tmp_path, []
 
     async def run(turns: int, before: int = 0) -> tuple[Forecast, int]:
         lane = ModelLane(
@@ -318,12 +319,12 @@ async def test_what_was_learnt_is_kept_over_a_clean_stop_and_damage_to_it_is_sai
         return answer.forecasts[0], steps
 
     await run(20)
-    assert state.exists()
-    assert not state.with_suffix(".new").exists()
+    saved = state / "panel.state"
+    assert [path.name for path in state.iterdir()] == ["panel.state"]
     made, steps = await run(1, before=20)
     assert steps == 20, "the panel goes on counting where it was"
     assert made.quantiles[0][3] > 90, "and so do its members"
-    state.write_bytes(state.read_bytes()[:-20])
+    saved.write_bytes(saved.read_bytes()[:-20])
     _, steps = await run(1, before=21)
     assert steps == 0
     assert (said[-1].ok, "it begins anew" in said[-1].detail) == (True, True)
@@ -333,3 +334,47 @@ async def test_what_was_learnt_is_kept_over_a_clean_stop_and_damage_to_it_is_sai
 async def test_without_a_model_the_fallback_is_all_there_is(bench: Bench) -> None:
     assert (await bench.ask()).forecaster == "fallback"
     assert bench.said[0].ok
+
+
+def with_baseline(state: Path | None = None) -> Forecasting:
+    judge = AssetBaseline(name="asset/hx", tags=[WINDOW.tag], period_s=10.0, learn_steps=80, rules=["shift"])
+    return Forecasting(panel=Panel([Fake("other", lies=False)]), baselines=(judge,), state=state, description="one")
+
+
+async def test_a_baseline_is_learnt_beside_the_turns_judges_the_steps_and_is_kept(tmp_path: Path) -> None:
+    def lane() -> ModelLane:
+        return ModelLane(
+            partial(with_baseline, tmp_path), fallback=Fake("fallback", lies=False), horizon=HORIZON,
+            report=lambda _: None, clock=SystemClock(),
+        )  # fmt: skip
+
+    def turn(i: int, moved: float = 0.0, since: int = 0) -> Turn:
+        values = tuple(5 + math.sin(2.1 * j) + (moved if j > since else 0) for j in range(max(i - 30, 0), i + 1))
+        return Turn((replace(WINDOW, period_s=10.0, end_at=T0 + timedelta(seconds=10 * i), values=values),))
+
+    subject = lane()
+    task = asyncio.create_task(subject.run())
+    await Bench(subject).until(lambda: subject.up)
+    for i in range(100):
+        await subject.ask(turn(i))
+    i = 100
+    while not (answer := await subject.ask(turn(i))).verdicts:
+        i += 1
+        await asyncio.sleep(0.02)
+    assert [(v.tag, v.rule, v.score < 1) for v in answer.verdicts] == [(WINDOW.tag, "shift", True)]
+    task.cancel()
+    await asyncio.wait([task])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["baseline-hx.state", "panel.state"]
+
+    subject = lane()
+    task = asyncio.create_task(subject.run())
+    await Bench(subject).until(lambda: subject.up)
+    while not (answer := await subject.ask(turn(i))).verdicts:
+        i += 1
+        await asyncio.sleep(0.02)
+    for j in range(i + 1, i + 12):
+        answer = await subject.ask(turn(j, 9.0, since=i))
+    (verdict,) = answer.verdicts
+    assert verdict.score > 1
+    task.cancel()
+    await asyncio.wait([task])
