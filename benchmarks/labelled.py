@@ -107,7 +107,8 @@ def listen(
         if whole is not None and (verdict := whole.judge(moment)) is not None:
             together.judge(verdict, moment.end_at)
             if together.memory.state.active:
-                reasons.setdefault(i, []).append(f"{verdict.rule}: {verdict.detail}")
+                named = ", ".join(part.tag for part in verdict.facts.parts) if verdict.facts else ""
+                reasons.setdefault(i, []).append(f"{verdict.rule}: {named}")
         standing = [tag for tag, alarm in alarms.items() if alarm.memory.state.active]
         if standing:
             reasons.setdefault(i, []).append(f"shift: {', '.join(standing)}")

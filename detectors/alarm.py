@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from detectors.reason import sentence
+from detectors.reason.sentence import Language, sentence
+from detectors.reason.told import Told
 from detectors.records import AlarmState, Alert, Priority, Verdict
 
 if TYPE_CHECKING:
@@ -79,11 +80,14 @@ class Memory:
 class Alarm:
     """One alarm of one tag."""
 
-    def __init__(self, *, tag: str, rule_name: str, rule: AlarmRule, memory: Memory | None = None) -> None:
+    def __init__(
+        self, *, tag: str, rule_name: str, rule: AlarmRule, memory: Memory | None = None, language: Language = "en"
+    ) -> None:
         self.tag = tag
         self.rule_name = rule_name
         self.rule = rule
         self.memory = memory or Memory()
+        self._language = language
         self._verdict: Verdict | None = None
 
     @property
@@ -219,6 +223,20 @@ class Alarm:
         self, state: AlarmState, *, previous: AlarmState, at: datetime, since: datetime, by: str, reason: str = ""
     ) -> Alert:
         accepted = bool(by) and state is AlarmState.NORMAL and previous.active
+        told = Told(
+            tag=self.tag,
+            rule=self.rule_name,
+            state=state,
+            previous=previous,
+            at=at,
+            since=since,
+            unit=self.rule.unit,
+            verdict=self._verdict,
+            by=by,
+            until=self.memory.silent_until,
+            note=reason,
+            accepted=accepted,
+        )
         return Alert(
             tag=self.tag,
             rule=self.rule_name,
@@ -228,20 +246,8 @@ class Alarm:
             at=at,
             since=since,
             priority=self.rule.priority,
-            text=sentence(
-                tag=self.tag,
-                rule=self.rule_name,
-                state=state,
-                at=at,
-                since=since,
-                unit=self.rule.unit,
-                verdict=self._verdict,
-                by=by,
-                previous=previous,
-                until=self.memory.silent_until,
-                reason=reason,
-                accepted=accepted,
-            ),
+            text=sentence(told, self._language),
             verdict=self._verdict,
             by=by,
+            unit=self.rule.unit,
         )

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts, Part
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Balance:
             value=shown(power),
             low=shown(carried - allowed),
             high=shown(carried + allowed),
-            detail=self._explain(mean, carried) if score > 1 else "",
+            facts=self._explain(mean, carried) if score > 1 else None,
         )
         if score <= AGREED:
             self._remember(mean)
@@ -146,25 +147,26 @@ class Balance:
         _, flow, warm, cold = row
         return self._balance.volumetric * flow * (warm - cold)
 
-    def _explain(self, mean: _Row, carried: float) -> str:
+    def _explain(self, mean: _Row, carried: float) -> Facts:
         rule = self._balance
-        power = rule.power
-        said = f"shows {power.shown(mean[0]):.4g} {power.unit} where the water carries {power.shown(carried):.4g} {power.unit}"
+        figures = (("carried", rule.power.shown(carried)),)
         implied = self._implied(mean)
         if self._agreed < KNOWN:
-            return f"{said}; which tag disagrees cannot be told yet"
+            return Facts(figures=figures)
         gains = [
             (abs(found - usual) - abs(wanted - usual)) / spread
             for found, wanted, usual, spread in zip(mean, implied, self._usual, self._spread, strict=True)
         ]
         worst = max(range(4), key=gains.__getitem__)
         quantity = rule.quantities[worst]
-        name = quantity.tag.partition("/")[2]
-        wanted, usual = quantity.shown(implied[worst]), quantity.shown(self._usual[worst])
-        return (
-            f"{said}; {name} disagrees: {quantity.shown(mean[worst]):.4g} {quantity.unit} "
-            f"where the others ask for {wanted:.4g} (lately {usual:.4g})"
+        disagrees = Part(
+            tag=quantity.tag,
+            value=quantity.shown(mean[worst]),
+            expected=quantity.shown(implied[worst]),
+            usual=quantity.shown(self._usual[worst]),
+            unit=quantity.unit,
         )
+        return Facts(figures=figures, parts=(disagrees,))
 
     def _implied(self, mean: _Row) -> _Row:
         """What each would show if the other three were right."""

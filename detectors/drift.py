@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Drift:
         if step.value is None:
             return None
         score = 2 * max(1 - self._since / self._shown, 0.0)
-        detail = f"has a mean that moved from {self._before:.4g} to {self._after:.4g}" if score > 0 else ""
-        return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value, detail=detail)
+        facts = Facts(figures=(("mean", self._after), ("level", self._before))) if score > 0 else None
+        return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value, facts=facts)
 
     def learn(self, step: Step, *, normal: bool) -> None:
         """Takes a step that was judged; one that is not normal is passed over."""
@@ -101,7 +102,6 @@ class Rarity:
             at=step.end_at,
             score=score,
             value=step.value,
-            detail="is as it hardly ever is",
         )
 
     def learn(self, step: Step, *, normal: bool) -> None:

@@ -15,6 +15,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -145,13 +146,11 @@ class Frozen:
         elif moves < MOVES:
             limit_s *= STILL_FACTOR
         score = stood_s / limit_s
-        detail = ""
+        facts = None
         if score > 1:
-            history = "" if self._after_s is not None else f", at the longest {self._longest_s:.0f} s before"
-            detail = (
-                f"has stood at exactly {self._value:.6g} for {stood_s:.0f} s{history}; its siblings moved {moves} times"
-            )
-        return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value, detail=detail)
+            history = () if self._after_s is not None else (("longest_s", self._longest_s),)
+            facts = Facts(figures=(("stood_s", stood_s), *history, ("sibling_moves", moves)))
+        return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=score, value=step.value, facts=facts)
 
     def _known_at(self, now: datetime) -> datetime:
         """Until when it is known that the value stood: silence is no standing."""

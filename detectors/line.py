@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Lost:
             rule=self.rule,
             at=self._at,
             score=score,
-            detail=f"has said nothing of its {self._line.tags} tags for {silence.total_seconds():.0f} s"
+            facts=Facts(figures=(("tags", float(self._line.tags)), ("silence_s", silence.total_seconds())))
             if score > 1
-            else "",
+            else None,
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detectors.facts import Facts, Part
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Multivariate:
         means = np.where(held, rows, 0.0).sum(axis=0) / np.maximum(count, 1)
         far = np.where(known, (means - self._level) / self._scale, 0.0)
         score, parts = self._outlier.judge(far)
-        return Verdict(tag=self.tag, rule=self.rule, at=moment.end_at, score=score, detail=self._named(parts, far))
+        facts = Facts(parts=self._contributions(parts, means)) if score > 1 else None
+        return Verdict(tag=self.tag, rule=self.rule, at=moment.end_at, score=score, facts=facts)
 
     def learn(self, moment: Moment, *, normal: bool) -> None:
         """Takes a moment that was judged: the short means always, the baseline only if it is normal."""
@@ -93,14 +95,19 @@ class Multivariate:
         values = (moment.values.get(tag) for tag in self._tags)
         return np.array([math.nan if value is None else value for value in values])
 
-    def _named(self, parts: NDArray[np.float64], far: NDArray[np.float64]) -> str:
-        """Which tags it is: ``is not as it is normally: flow 81 % low, current 12 % high``."""
+    def _contributions(self, parts: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[Part, ...]:
+        """Which tags it is, the short mean of each against its baseline."""
         whole = float(parts.sum())
         if whole <= 0:
-            return ""
+            return ()
         order = np.argsort(parts)[::-1][:NAMED]
-        return "is not as it is normally: " + ", ".join(
-            f"{self._tags[i]} {100 * parts[i] / whole:.0f} % {'high' if far[i] > 0 else 'low'}"
+        return tuple(
+            Part(
+                tag=self._tags[i],
+                value=float(means[i]),
+                expected=float(self._level[i]),
+                share=float(parts[i] / whole),
+            )
             for i in order
             if i == order[0] or parts[i] >= NAMED_FROM * whole
         )

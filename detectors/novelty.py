@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ class Novelty:
             at=step.end_at,
             score=min(score, HIGHEST_SCORE),
             value=step.value,
-            detail=f"shows {self._length} steps that lie {distance:.4g} from their nearest like, where up to"
-            f" {self._threshold / self._edge:.4g} is usual",
+            facts=Facts(
+                figures=(("steps", self._length), ("distance", distance), ("usual", self._threshold / self._edge))
+            ),
         )
 
     def learn(self, step: Step, *, normal: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -61,5 +62,9 @@ class Rate:
             at=self._at,
             score=max(0.0, counted) / self._per_minute,
             value=last,
-            detail=f"changed by {rate:+.4g} per minute over {self._span_s:g} s, {self._per_minute:.4g} is allowed",
+            facts=Facts(
+                figures=(("per_minute", rate), ("allowed_per_minute", self._per_minute), ("over_s", self._span_s))
+            )
+            if counted > self._per_minute
+            else None,
         )

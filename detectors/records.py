@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from detectors.facts import Facts
+
 __all__ = [
     "LEVELS",
     "AlarmState",
@@ -165,7 +167,7 @@ class Verdict:
 
     `score` is normalised: 0 as expected, 1 at the edge of what is allowed, above 1 a violation. `low` and `high` are
     what was expected, `value` what was found; a breach verdict also has the `probability` of leaving the band within the
-    horizon and the `lead_s` until it does.
+    horizon and the `lead_s` until it does. `facts` is what the rule knows beyond that: present wherever the score is above 1.
     """
 
     tag: str
@@ -177,7 +179,7 @@ class Verdict:
     high: float | None = None
     probability: float | None = None
     lead_s: float | None = None
-    detail: str = ""
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,7 @@ class Alert:
     text: str
     verdict: Verdict | None = None
     by: str = ""
+    unit: str = ""
 
     @property
     def alarm(self) -> str:

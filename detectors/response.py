@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts, Part
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -20,14 +21,19 @@ __all__ = ["Response"]
 
 
 class Response:
-    """Command and flow of one pump: on above `on_above`, flowing above `flow_above`; the score is the time that they disagree."""
+    """Command and flow of one pump: on above `on_above`, flowing above `flow_above`; the score is the time that they disagree.
+
+    The code of its facts is ``no_flow`` where the pump should run, ``flow`` where it should not.
+    """
 
     rule = "response"
 
-    def __init__(self, *, command: str, flow: str, on_above: float, flow_above: float, delay_s: float) -> None:
+    def __init__(
+        self, *, command: str, flow: str, on_above: float, flow_above: float, delay_s: float, flow_unit: str = ""
+    ) -> None:
         if not delay_s > 0:
             raise ValueError(f"response: expected a delay of more than 0 s, found {delay_s}")
-        self._command, self._flow = command, flow
+        self._command, self._flow, self._flow_unit = command, flow, flow_unit
         self._on_above, self._flow_above = on_above, flow_above
         self._delay = timedelta(seconds=delay_s)
         self._commanded: float | None = None
@@ -56,19 +62,20 @@ class Response:
         elif self._since is None:
             self._since = self._at
         lasted = timedelta() if self._since is None else self._at - self._since
-        detail = ""
+        facts = None
         if lasted > self._delay:
-            heard = f"is on ({self._commanded:.4g})" if on else f"is off ({self._commanded:.4g})"
-            found = "flows" if flows else "shows no flow"
-            name = self._flow.partition("/")[2]
-            detail = f"{heard}, and {name} {found} ({self._flowing:.4g}) for {lasted.total_seconds():.0f} s"
+            facts = Facts(
+                code="no_flow" if on else "flow",
+                figures=(("lasted_s", lasted.total_seconds()),),
+                parts=(Part(tag=self._flow, value=self._flowing, unit=self._flow_unit),),
+            )
         return Verdict(
             tag=self._command,
             rule=self.rule,
             at=self._at,
             score=lasted / self._delay,
             value=self._commanded,
-            detail=detail,
+            facts=facts,
         )
 
     @property

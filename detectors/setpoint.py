@@ -67,7 +67,7 @@ class FollowingTolerance:
         verdict = Tolerance(setpoint=wanted, tolerance=self.tolerance, rule=self.rule).judge(sample)
         if verdict is None or not self.setpoint.settling(sample.source_at):
             return verdict
-        return replace(verdict, score=0.0, detail=f"settling after the set point changed to {wanted:.5g}")
+        return replace(verdict, score=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

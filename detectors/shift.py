@@ -11,6 +11,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Shift:
             value=mean,
             low=self._level - self._scale,
             high=self._level + self._scale,
-            detail=f"has moved to {mean:.5g} from its level of {self._level:.5g}",
+            facts=Facts(figures=(("mean", mean), ("level", self._level))),
         )
 
     def learn(self, step: Step, *, normal: bool) -> None:

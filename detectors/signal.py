@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts
 from detectors.records import Quality, Sample, Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Soundness:
             at=sample.source_at,
             score=_QUALITY_SCORE[sample.quality],
             value=sample.value,
-            detail=sample.reason,
+            facts=Facts(code=sample.reason) if sample.reason else None,
         )
 
 
@@ -88,4 +89,11 @@ class Stale:
             return None
         if self.line is not None and step.age_s > self.hold_s and self.line.explains(step.tag, step.end_at):
             return None
-        return Verdict(tag=step.tag, rule=self.rule, at=step.end_at, score=step.age_s / self.hold_s, value=step.value)
+        return Verdict(
+            tag=step.tag,
+            rule=self.rule,
+            at=step.end_at,
+            score=step.age_s / self.hold_s,
+            value=step.value,
+            facts=Facts(figures=(("age_s", step.age_s), ("hold_s", self.hold_s))) if step.age_s > self.hold_s else None,
+        )

@@ -22,6 +22,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts
 from detectors.records import Verdict
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Surprise:
             at=score.at,
             score=max(math.log(max(sum(held.values()), 1.0)) / -math.log(self._alpha), 0.0),
             value=score.value,
-            detail=_FOUND[max(held, key=lambda each: held[each])],
+            facts=_FOUND[max(held, key=lambda each: held[each])],
         )
 
     def learn(self, score: Score) -> None:
@@ -118,13 +119,6 @@ class Surprise:
         }
 
 
-_FOUND = {
-    "outward": "leaves the forecast bands more often than chance does",
-    "upward": "lies higher in the forecast bands than chance would have it",
-    "downward": "lies lower in the forecast bands than chance would have it",
-}
-
-
 def _outward(pit: float) -> float:
     """Mean nought on 0..1, -0.5 in the middle, 1 at either end."""
     return 6 * (pit - 0.5) ** 2 - 0.5
@@ -139,3 +133,4 @@ def _downward(pit: float) -> float:
 
 
 _SHAPES: dict[str, Callable[[float], float]] = {"outward": _outward, "upward": _upward, "downward": _downward}
+_FOUND = {direction: Facts(code=direction) for direction in _SHAPES}

@@ -10,6 +10,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from detectors.facts import Facts, Part
 from detectors.records import (
     AlarmState,
     Alert,
@@ -134,6 +135,7 @@ def _alert(row: Row) -> Alert:
         priority=Priority(fields["priority"]),
         text=fields["text"],
         by=fields["by"],
+        unit=fields.get("unit", ""),
         verdict=None if verdict is None else _verdict_of(row[1], verdict["at"], verdict["score"], verdict["fields"]),
     )
 
@@ -179,12 +181,33 @@ def _verdict_fields(verdict: Verdict) -> list[Any]:
         verdict.high,
         verdict.probability,
         verdict.lead_s,
-        verdict.detail,
+        verdict.facts and _facts_fields(verdict.facts),
     ]
 
 
+def _facts_fields(facts: Facts) -> list[Any]:
+    parts = [[part.tag, part.value, part.expected, part.usual, part.share, part.unit] for part in facts.parts]
+    return [facts.code, facts.figures, parts]
+
+
+def _facts_of(fields: list[Any] | str | None) -> Facts | None:
+    if not fields:
+        return None
+    if isinstance(fields, str):  # a word or a sentence, as a journal from before there were facts has it
+        return Facts(code=fields)
+    code, figures, parts = fields
+    return Facts(
+        code=code,
+        figures=tuple((name, value) for name, value in figures),
+        parts=tuple(
+            Part(tag=tag, value=value, expected=expected, usual=usual, share=share, unit=unit)
+            for tag, value, expected, usual, share, unit in parts
+        ),
+    )
+
+
 def _verdict_of(tag: str, at: int, score: float, fields: list[Any]) -> Verdict:
-    rule, value, low, high, probability, lead_s, detail = fields
+    rule, value, low, high, probability, lead_s, facts = fields
     return Verdict(
         tag=tag,
         rule=rule,
@@ -195,7 +218,7 @@ def _verdict_of(tag: str, at: int, score: float, fields: list[Any]) -> Verdict:
         high=high,
         probability=probability,
         lead_s=lead_s,
-        detail=detail,
+        facts=_facts_of(facts),
     )
 
 
@@ -210,6 +233,7 @@ def _alert_fields(alert: Alert) -> dict[str, Any]:
         "priority": alert.priority,
         "text": alert.text,
         "by": alert.by,
+        "unit": alert.unit,
         "verdict": verdict and {"at": micros(verdict.at), "score": verdict.score, "fields": _verdict_fields(verdict)},
     }
 

@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from detectors.facts import Facts
 from detectors.records import Alert, Status
 from stream.backoff import Backoff
 from stream.broker import Address, BrokerError, Connection, RefusedError, Tls, Will
@@ -247,8 +248,28 @@ def alert_message(alert: Alert, site: str) -> bytes:
             **{name: _finite(getattr(verdict, name, None)) for name in _FIGURES},
             "sequence": alert.sequence,
             "by": alert.by,
+            "unit": alert.unit,
+            **_facts(alert),
         }
     )
+
+
+def _facts(alert: Alert) -> dict[str, object]:
+    verdict = alert.verdict
+    facts = (None if verdict is None else verdict.facts) or Facts()
+    return {
+        "age_s": None if verdict is None else max((alert.at - verdict.at).total_seconds(), 0.0),
+        "code": facts.code,
+        "facts": {name: _finite(value) for name, value in facts.figures},
+        "contributions": [
+            {
+                "tag": part.tag,
+                "unit": part.unit,
+                **{name: _finite(getattr(part, name)) for name in ("value", "expected", "usual", "share")},
+            }
+            for part in facts.parts
+        ],
+    }
 
 
 def status_message(subject: str, *, ok: bool, detail: str, at: datetime | None) -> bytes:

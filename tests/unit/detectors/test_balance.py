@@ -59,7 +59,7 @@ def test_a_plant_in_balance_is_in_balance() -> None:
     assert verdict is not None
     assert verdict.tag == "hx/power"
     assert verdict.score < 0.2
-    assert verdict.detail == ""
+    assert verdict.facts is None
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,19 @@ def test_the_tag_that_disagrees_is_named(name: str, wrong: float) -> None:
     verdict = plant.run(20, **{name: wrong})
     assert verdict is not None
     assert verdict.score > 1
-    assert f"; {name} disagrees: " in verdict.detail
-    lately = float(verdict.detail.partition("lately ")[2].rstrip(")"))
-    assert lately == pytest.approx(TRUE[name], rel=0.01)
+    assert verdict.facts is not None
+    (part,) = verdict.facts.parts
+    assert part.tag == f"hx/{name}"
+    assert (part.value, part.usual) == pytest.approx((wrong, TRUE[name]), rel=0.01)
+    assert part.expected == pytest.approx(TRUE[name], rel=0.05)
 
 
 def test_without_a_history_nobody_is_accused() -> None:
     verdict = Plant(rule()).run(20, flow=80.0)
     assert verdict is not None
-    assert verdict.detail.endswith("which tag disagrees cannot be told yet")
+    assert verdict.facts is not None
+    assert [name for name, _ in verdict.facts.figures] == ["carried"]
+    assert verdict.facts.parts == ()
 
 
 def test_a_fault_does_not_become_what_is_usual() -> None:
@@ -88,7 +92,8 @@ def test_a_fault_does_not_become_what_is_usual() -> None:
     for _ in range(20):
         verdict = plant.run(100, flow=80.0)
         assert verdict is not None
-        assert "; flow disagrees: " in verdict.detail
+        assert verdict.facts is not None
+        assert [part.tag for part in verdict.facts.parts] == ["hx/flow"]
 
 
 @pytest.mark.parametrize("shown", [{"flow": 10.0, "power": 75.0}, {"warm": 5.5}, {"cold": None}])

@@ -80,7 +80,9 @@ def test_a_stuck_sensor_is_found_once_it_has_stood_longer_than_it_ever_did() -> 
     assert asset.stand(7.0, 600) == pytest.approx(limit_s, abs=2)
     verdict = asset.judge()
     assert verdict is not None
-    assert verdict.detail.startswith("has stood at exactly 7 for 599 s, at the longest")
+    assert verdict.facts is not None
+    assert verdict.facts.figure("stood_s") == 599
+    assert 0 < (verdict.facts.figure("longest_s") or 0) <= limit_s
 
 
 def test_it_stays_found_for_seven_days_and_does_not_become_normal() -> None:

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("sklearn", reason="pip install 'givre[panel]'")
 
 from detectors.baseline import survey
+from detectors.facts import Part
 from detectors.multivariate import Moment, Multivariate
 from detectors.outlier import fit_components
 
@@ -36,17 +37,17 @@ def detector() -> Multivariate:
     return Multivariate(tag="pump/all", baseline=baseline, outlier=fit_components(baseline.deviations))
 
 
-def run(detector: Multivariate, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    scores, details, alarm = [], [], False
+def run(detector: Multivariate, values: np.ndarray) -> tuple[np.ndarray, list[tuple[Part, ...]]]:
+    scores, parts, alarm = [], [], False
     for moment in moments(values):
         verdict = detector.judge(moment)
         assert detector.judge(moment) == verdict
         scores.append(np.nan if verdict is None else verdict.score)
-        details.append("" if verdict is None else verdict.detail)
+        parts.append(() if verdict is None or verdict.facts is None else verdict.facts.parts)
         if verdict is not None:
             alarm = verdict.score > (0.5 if alarm else 1)
         detector.learn(moment, normal=not alarm)
-    return np.array(scores), details
+    return np.array(scores), parts
 
 
 def test_the_drifting_tag_is_left_out_without_being_told(detector):
@@ -56,11 +57,15 @@ def test_the_drifting_tag_is_left_out_without_being_told(detector):
 def test_a_normal_day_is_quiet_and_a_fault_is_found_named_and_stays(detector):
     values = plant(3000, seed=3)
     values[1000:, 2] += 2
-    scores, details = run(detector, values)
+    scores, parts = run(detector, values)
     assert np.nanmax(scores[:1000]) < 1
     assert (scores[1010:] > 1).all()
-    assert details[1500].startswith("is not as it is normally: pump/current ")
-    assert "% high" in details[1500]
+    assert not any(parts[:1000])
+    first = parts[1500][0]
+    assert first.tag == "pump/current"
+    assert first.value > first.expected
+    assert 0.5 < first.share <= 1
+    assert sum(part.share for part in parts[1500]) <= 1 + 1e-9
 
 
 def test_a_missing_tag_counts_as_expected_and_all_missing_says_nothing(detector):

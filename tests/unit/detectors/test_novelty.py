@@ -81,7 +81,8 @@ def test_the_distance_is_that_of_the_obvious_reckoning():
             nearest = min(
                 math.sqrt(np.mean((past[j : j + 5] - values[i - 4 : i + 1]) ** 2)) for j in range(len(past) - 4)
             )
-            assert verdict.detail.startswith(f"shows 5 steps that lie {nearest:.4g} from ")
+            assert verdict.facts.figure("steps") == 5
+            assert verdict.facts.figure("distance") == pytest.approx(nearest, abs=1e-6)
         detector.learn(step, normal=True)
 
 

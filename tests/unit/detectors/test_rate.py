@@ -26,7 +26,8 @@ def test_the_rate_is_that_over_the_span_in_units_of_what_is_allowed() -> None:
     verdict = fed([9.0, 1.0, 5.0, 0.0, 3.0]).judge()
     assert verdict is not None
     assert verdict.score == pytest.approx(2.0), "2 in 30 s are 4 a minute"
-    assert verdict.detail == "changed by +4 per minute over 30 s, 2 is allowed"
+    assert verdict.facts is not None
+    assert dict(verdict.facts.figures) == pytest.approx({"per_minute": 4, "allowed_per_minute": 2, "over_s": 30})
 
 
 def test_there_is_no_verdict_before_the_span_is_full_nor_over_a_hole() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from detectors.detector import Step
+from detectors.facts import Facts, Part
 from detectors.response import Response
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,7 +48,9 @@ def test_the_sentence_says_both() -> None:
             response.take(Step(tag=tag, end_at=T0 + timedelta(seconds=second), value=value, age_s=0.0))
         verdict = response.judge()
     assert verdict is not None
-    assert verdict.detail == "is on (70), and flow shows no flow (0.4) for 40 s"
+    assert verdict.facts == Facts(
+        code="no_flow", figures=(("lasted_s", 40.0),), parts=(Part(tag="hx/flow", value=0.4, unit=""),)
+    )
 
 
 def test_a_delay_of_nothing_is_refused() -> None:

@@ -23,7 +23,8 @@ def test_bad_is_a_violation_uncertain_is_half_way_and_the_reason_is_kept() -> No
     bad = Soundness().judge(sample(None, Quality.BAD, "BadSensorFailure"))
     assert bad is not None
     assert bad.score > 1
-    assert bad.detail == "BadSensorFailure"
+    assert bad.facts is not None
+    assert bad.facts.code == "BadSensorFailure"
 
 
 def test_both_ends_of_the_physical_range_are_possible() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detectors.facts import Facts, Part
 from detectors.records import (
     AlarmState,
     Alert,
@@ -57,14 +58,21 @@ samples |= st.builds(
     reason=st.text(),
 )
 maybe = st.none() | numbers
+parts = st.builds(Part, tag=tags, value=maybe, expected=maybe, usual=maybe, share=maybe, unit=st.text())
+facts = st.builds(
+    Facts,
+    code=st.text(),
+    figures=st.lists(st.tuples(tags, numbers), max_size=3).map(tuple),
+    parts=st.lists(parts, max_size=2).map(tuple),
+)
 verdicts = st.builds(
     Verdict, tag=tags, rule=tags, at=moments, score=numbers, value=maybe, low=maybe, high=maybe, probability=maybe,
-    lead_s=maybe, detail=st.text(),
+    lead_s=maybe, facts=st.none() | facts,
 )  # fmt: skip
 alerts = st.builds(
     Alert, tag=tags, rule=tags, sequence=st.integers(1, 2**40), state=st.sampled_from(AlarmState),
     previous=st.sampled_from(AlarmState), at=moments, since=moments, priority=st.sampled_from(Priority), text=st.text(),
-    verdict=st.none() | verdicts, by=st.text(),
+    verdict=st.none() | verdicts, by=st.text(), unit=st.text(),
 )  # fmt: skip
 rows = st.lists(st.lists(numbers, min_size=7, max_size=7).map(tuple), min_size=1, max_size=3).map(tuple)
 forecasts = st.builds(

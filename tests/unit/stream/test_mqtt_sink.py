@@ -15,6 +15,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from detectors.facts import Facts, Part
 from detectors.records import AlarmState, Alert, Priority, Sample, Status, Verdict
 from stream.sinks.mqtt import MqttSink, alert_message, status_message
 from stream.sinks.sink import SinkUnavailableError
@@ -37,6 +38,7 @@ def alert(sequence: int = 1, **changes) -> Alert:
         "priority": Priority.HIGH,
         "text": "Out is at 5.31 degC.",
         "verdict": verdict,
+        "unit": "degC",
     }
     return Alert(**settings | changes)
 
@@ -101,7 +103,7 @@ async def until(condition, limit_s: float = 5.0) -> None:
 
 def conforms(instance: object, schema: dict) -> bool:
     """As much of JSON Schema as docs/alert.schema.json uses; an unknown keyword is an error, so that none goes unchecked."""
-    kinds = {"object": dict, "string": str, "boolean": bool, "null": type(None)}
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
     for keyword, rule in schema.items():
         match keyword:
             case "$schema" | "$id" | "$defs" | "title" | "description":
@@ -116,6 +118,8 @@ def conforms(instance: object, schema: dict) -> bool:
                 good = instance in rule
             case "const":
                 good = instance == rule
+            case "items":
+                good = all(conforms(each, rule) for each in instance)
             case "minimum":
                 good = instance >= rule
             case "pattern":
@@ -185,7 +189,24 @@ def test_the_message_says_all_there_is():
         "lead_s": None,
         "sequence": 1,
         "by": "anna",
+        "unit": "degC",
+        "age_s": 0,
+        "code": "",
+        "facts": {},
+        "contributions": [],
     }
+
+
+def test_the_message_has_the_facts_apart_from_the_words():
+    part = Part(tag="exchanger/flow", value=93.6, expected=120.0, share=0.8, unit="m3/h")
+    facts = Facts(code="x", figures=(("stood_s", 599.0), ("strange", float("nan"))), parts=(part,))
+    verdict = Verdict(tag="exchanger/out", rule="frozen", at=AT - timedelta(seconds=5), score=2.0, facts=facts)
+    message = json.loads(alert_message(alert(verdict=verdict), "demo"))
+    assert conforms(message, SCHEMA)
+    assert (message["age_s"], message["code"], message["facts"]) == (5, "x", {"stood_s": 599, "strange": None})
+    assert message["contributions"] == [
+        {"tag": "exchanger/flow", "unit": "m3/h", "value": 93.6, "expected": 120, "usual": None, "share": 0.8}
+    ]
 
 
 @pytest.mark.parametrize(
