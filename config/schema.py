@@ -243,6 +243,9 @@ class Settings(Section):
     state_folder: Words | None = Field(
         default=None, description="where the journal lies; absent: $STATE_DIRECTORY under systemd, else ./givre-state"
     )
+    language: Literal["en", "fr"] = Field(
+        default="en", description="of the sentences in alerts: English, or French as it is set in France"
+    )
     lateness_s: Duration = Field(
         default=2.0, description="a step of the grid closes so long after its end, for samples on their way"
     )

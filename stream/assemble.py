@@ -82,7 +82,7 @@ def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
 def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
     """Windows, detectors and alarms of every tag."""
     tags, series = watches(settings, length=_length(settings))
-    return FastLane(tags, memories, series, judged_elsewhere(settings))
+    return FastLane(tags, memories, series, judged_elsewhere(settings), language=settings.language)
 
 
 def alarm_names(settings: Settings) -> set[str]:

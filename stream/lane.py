@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detectors.detector import SeriesDetector, Step
+    from detectors.reason.sentence import Language
     from detectors.records import Alert, Forecast, Record, Sample, Score, Verdict, Window
     from stream.watch import ModelWatch, SeriesWatch, Watch
     from stream.window import RollingWindow
@@ -49,6 +50,8 @@ class FastLane:
         memories: Mapping[str, Memory],
         series: Iterable[SeriesWatch] = (),
         elsewhere: Iterable[ModelWatch] = (),
+        *,
+        language: Language = "en",
     ) -> None:
         self.verdicts = 0
         self.placements: Counter[tuple[str, str]] = Counter()
@@ -65,7 +68,8 @@ class FastLane:
         self._elsewhere: dict[tuple[str, str], Judge] = {}
 
         def judge(tag: str, rule_name: str, rule: AlarmRule) -> Judge:
-            alarm = Alarm(tag=tag, rule_name=rule_name, rule=rule, memory=memories.get(f"{tag}/{rule_name}", Memory()))
+            memory = memories.get(f"{tag}/{rule_name}", Memory())
+            alarm = Alarm(tag=tag, rule_name=rule_name, rule=rule, memory=memory, language=language)
             self._alarms[alarm.name] = alarm
             self._watch_delay(alarm)
             return Judge(alarm)

@@ -200,7 +200,12 @@ def _pumps(asset_name: str, asset: Asset) -> list[SeriesWatch]:
     for pump in asset.pumps.values():
         command, flow = f"{asset_name}/{pump.command}", f"{asset_name}/{pump.flow}"
         response = Response(
-            command=command, flow=flow, on_above=pump.on_above, flow_above=pump.flow_above, delay_s=pump.delay_s
+            command=command,
+            flow=flow,
+            on_above=pump.on_above,
+            flow_above=pump.flow_above,
+            delay_s=pump.delay_s,
+            flow_unit=asset.tags[pump.flow].unit,
         )
         rule = _rule(pump, asset.tags[pump.command].unit)
         found.append(SeriesWatch(tag=command, steps_of=[command, flow], detector=response, rule=rule))

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from detectors.facts import Facts, Part
 from detectors.reason.check import unfounded
-from detectors.reason.example import EXAMPLES, TRANSITIONS
+from detectors.reason.example import EXAMPLES, TRANSITIONS, table
 from detectors.reason.sentence import sentence
 from detectors.reason.told import Told, short
 from detectors.records import AlarmState, Verdict
@@ -112,6 +113,11 @@ def test_french_is_set_as_french_is() -> None:
         "depuis le 01/03/2026 à 08:30:00 UTC."
     )
     assert f"transportés par l{apostrophe}eau{narrow}; désaccord de flow{nbsp}: " in sentence(BY_RULE["balance"], "fr")
+
+
+def test_the_page_shows_every_sentence_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text(encoding="utf-8")
+    assert f"\n{table()}\n" in page, "take over the table as the comment above it in docs/alerts.md says"
 
 
 @LANGUAGES

@@ -189,3 +189,11 @@ def test_after_a_restart_a_stuck_sensor_is_still_in_alarm_until_it_moves() -> No
     frozen = [(a.alarm, a.state) for a in alerts if a.rule == "frozen"]
     assert frozen == [("exchanger/flow/frozen", AlarmState.RETURNED_UNACKNOWLEDGED)]
     assert 7_200 <= (next(a for a in alerts if a.rule == "frozen").at - T0).total_seconds() <= 7_280
+
+
+@pytest.mark.parametrize(("language", "expected"), [("en", "; lost since "), ("fr", "; source perdue depuis le ")])
+def test_the_language_of_the_plant_is_that_of_its_alerts(language: str, expected: str) -> None:
+    chosen = settings().model_copy(update={"language": language})
+    lost = judged(build_lane(chosen, {}), [sample("flow", 0, 120.0), sample("flow", 1, 120.0)], 200)
+    assert [alert.rule for alert in lost] == ["lost"]
+    assert expected in lost[0].text.replace("\N{NARROW NO-BREAK SPACE}", "")
