@@ -79,7 +79,7 @@ class Multivariate:
         means = np.where(held, rows, 0.0).sum(axis=0) / np.maximum(count, 1)
         far = np.where(known, (means - self._level) / self._scale, 0.0)
         score, parts = self._outlier.judge(far)
-        facts = Facts(parts=self._contributions(parts, means)) if score > 1 else None
+        facts = Facts(parts=self._contributions(parts, np.where(known, means, np.nan))) if score > 1 else None
         return Verdict(tag=self.tag, rule=self.rule, at=moment.end_at, score=score, facts=facts)
 
     def learn(self, moment: Moment, *, normal: bool) -> None:
@@ -96,7 +96,7 @@ class Multivariate:
         return np.array([math.nan if value is None else value for value in values])
 
     def _contributions(self, parts: NDArray[np.float64], means: NDArray[np.float64]) -> tuple[Part, ...]:
-        """Which tags it is, the short mean of each against its baseline."""
+        """Which tags it is, the short mean of each against its baseline; a tag that is missing has no value."""
         whole = float(parts.sum())
         if whole <= 0:
             return ()
@@ -104,7 +104,7 @@ class Multivariate:
         return tuple(
             Part(
                 tag=self._tags[i],
-                value=float(means[i]),
+                value=float(means[i]) if math.isfinite(means[i]) else None,
                 expected=float(self._level[i]),
                 share=float(parts[i] / whole),
             )

@@ -204,8 +204,9 @@ def _disagrees(part: Part) -> str:
 
 
 def _contribution(part: Part) -> str:
-    high = part.value is not None and part.expected is not None and part.value > part.expected
-    return f"{_name(part.tag)} {'high' if high else 'low'} ({_percent(part.share)})"
+    if part.value is None or part.expected is None:
+        return f"{_name(part.tag)} missing ({_percent(part.share)})"
+    return f"{_name(part.tag)} {'high' if part.value > part.expected else 'low'} ({_percent(part.share)})"
 
 
 def _where(tag: str) -> str:

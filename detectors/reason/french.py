@@ -226,8 +226,9 @@ def _disagrees(part: Part) -> str:
 
 
 def _contribution(part: Part) -> str:
-    high = part.value is not None and part.expected is not None and part.value > part.expected
-    return f"{_name(part.tag)} {'haut' if high else 'bas'} ({_percent(part.share)})"
+    if part.value is None or part.expected is None:
+        return f"{_name(part.tag)} absent ({_percent(part.share)})"
+    return f"{_name(part.tag)} {'haut' if part.value > part.expected else 'bas'} ({_percent(part.share)})"
 
 
 def _where(tag: str) -> str:

@@ -11,7 +11,7 @@ from detectors.records import AlarmState
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from detectors.records import Verdict
+    from detectors.records import Alert, Verdict
 
 __all__ = ["LONGEST", "SILENT", "Found", "Told", "digits", "short", "span"]
 
@@ -45,6 +45,21 @@ class Told:
     until: datetime | None = None
     note: str = ""
     accepted: bool = False
+
+    @classmethod
+    def of(cls, alert: Alert) -> Told:
+        """What an alert tells of itself."""
+        return cls(
+            tag=alert.tag,
+            rule=alert.rule,
+            state=alert.state,
+            previous=alert.previous,
+            at=alert.at,
+            since=alert.since,
+            unit=alert.unit,
+            verdict=alert.verdict,
+            by=alert.by,
+        )
 
     @property
     def facts(self) -> Facts:

@@ -68,6 +68,26 @@ def test_a_normal_day_is_quiet_and_a_fault_is_found_named_and_stays(detector):
     assert sum(part.share for part in parts[1500]) <= 1 + 1e-9
 
 
+class Alike:
+    """Finds a share in everything, as a model may even in a tag that stands on its baseline."""
+
+    rule = "components"
+
+    def judge(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        return 2.0, np.ones(len(point))
+
+
+def test_a_missing_tag_that_is_named_has_no_value():
+    detector = Multivariate(tag="pump/all", baseline=survey(plant(1000), TAGS), outlier=Alike())
+    values = plant(100, seed=3)
+    values[:, 1] = np.nan
+    _, parts = run(detector, values)
+    shown = {part.tag: part.value for part in parts[-1]}
+    assert shown.keys() == set(TAGS[:3])
+    assert shown[TAGS[1]] is None
+    assert shown[TAGS[0]] == pytest.approx(30, abs=1)
+
+
 def test_a_missing_tag_counts_as_expected_and_all_missing_says_nothing(detector):
     run(detector, plant(100, seed=3))
     late = START + timedelta(hours=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 import yaml
 
 from config.schema import Settings
+from detectors.reason.check import unfounded
+from detectors.reason.sentence import sentence
+from detectors.reason.told import Told
 from detectors.records import AlarmState, Alert, Quality, Sample
 from plant.faults import parse_schedule
 from plant.room import PlantRoom
@@ -197,3 +201,21 @@ def test_the_language_of_the_plant_is_that_of_its_alerts(language: str, expected
     lost = judged(build_lane(chosen, {}), [sample("flow", 0, 120.0), sample("flow", 1, 120.0)], 200)
     assert [alert.rule for alert in lost] == ["lost"]
     assert expected in lost[0].text.replace("\N{NARROW NO-BREAK SPACE}", "")
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_of_a_bad_day_every_figure_of_every_alert_is_a_fact_and_every_fact_a_number(language: str) -> None:
+    faults = "stuck_sensor:flow@1800+900,sensor_drift:flow=-40@3600+1800,lost_source@6000+300"
+    faults += ",bad_quality:inlet@7200+300,load_step@7800+600"
+    chosen = settings().model_copy(update={"language": language})
+    alerts = judged(build_lane(chosen, {}), reports(faults, 9_000), 9_000)
+    assert {"tolerance", "frozen", "balance", "lost", "quality"} <= {alert.rule for alert in alerts}
+    for alert in alerts:
+        told = Told.of(alert)
+        assert unfounded(alert.text, told) == []
+        assert alert.text == sentence(told, language)
+        numbers = [value for _, value in told.facts.figures]
+        numbers += [f for p in told.facts.parts for f in (p.value, p.expected, p.usual, p.share) if f is not None]
+        assert all(math.isfinite(number) for number in numbers)
+        if alert.state.active and alert.rule in {"frozen", "balance", "lost"}:
+            assert numbers
