@@ -24,6 +24,7 @@ __all__ = [
     "AlarmState",
     "Alert",
     "Forecast",
+    "Mark",
     "Priority",
     "Quality",
     "Record",
@@ -240,5 +241,18 @@ class Standing:
     skill: float | None
 
 
-Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A moment at which the fast lane was told something that is no sample.
+
+    That is an operator's `command`, or what follows of the model lane: scores, verdicts, and so many `forecasts`. With the
+    samples it is all that decides, so that what was recorded can be judged again.
+    """
+
+    at: datetime
+    command: str = ""
+    forecasts: int = 0
+
+
+Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing | Mark
 """Everything the journal keeps and the sinks deliver."""

@@ -133,7 +133,9 @@ def backup(
 @app.command()
 def replay(
     config: Config,
-    source: Annotated[Path, typer.Option("--from", help="History as CSV: a line per change, or a column per tag.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="A journal of the service, or CSV: a line per change, or a column per tag.")
+    ],
     state: Annotated[
         Path | None, typer.Option(help="Folder for the journal of the replay; a new temporary one if absent.")
     ] = None,

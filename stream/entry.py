@@ -15,6 +15,7 @@ from detectors.records import (
     AlarmState,
     Alert,
     Forecast,
+    Mark,
     Priority,
     Quality,
     Record,
@@ -33,7 +34,16 @@ __all__ = ["KINDS", "Row", "decode", "encode", "kind_of", "micros", "moment"]
 Row = tuple[int, str, int, float | None, str]
 """kind, tag (or subject), moment in Unix microseconds, value, body."""
 
-KINDS: dict[type[Record], int] = {Sample: 0, Forecast: 1, Verdict: 2, Alert: 3, Status: 4, Score: 5, Standing: 6}
+KINDS: dict[type[Record], int] = {
+    Sample: 0,
+    Forecast: 1,
+    Verdict: 2,
+    Alert: 3,
+    Status: 4,
+    Score: 5,
+    Standing: 6,
+    Mark: 7,
+}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -84,6 +94,8 @@ def encode(record: Record) -> Row:
             fields = [record.lead, record.lead_s, record.steps, record.weights]
             fields += [record.coverage80, record.coverage90, record.skill]
             return 6, record.tag, micros(record.at), None, json.dumps(fields, separators=(",", ":"))
+        case Mark():
+            return 7, "lane", micros(record.at), float(record.forecasts), record.command
 
 
 def decode(row: Row) -> Record:
@@ -173,6 +185,10 @@ def _standing(row: Row) -> Standing:
     )
 
 
+def _mark(row: Row) -> Mark:
+    return Mark(at=moment(row[2]), command=row[4], forecasts=round(row[3] or 0))
+
+
 def _verdict_fields(verdict: Verdict) -> list[Any]:
     return [
         verdict.rule,
@@ -246,4 +262,5 @@ _DECODERS: dict[int, Callable[[Row], Record]] = {
     4: _status,
     5: _score,
     6: _standing,
+    7: _mark,
 }

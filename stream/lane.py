@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from detectors.alarm import Alarm, AlarmRule, Memory
+from detectors.records import Mark
 from stream.watch import Judge, Watched
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class FastLane:
         # Whose tags have closed a step at this moment, in the order in which that happened.
         self._told: dict[SeriesDetector, Judge] = {}
         self._elsewhere: dict[tuple[str, str], Judge] = {}
+        self._foretold: dict[tuple[str, str], Judge] = {}
 
         def judge(tag: str, rule_name: str, rule: AlarmRule) -> Judge:
             memory = memories.get(f"{tag}/{rule_name}", Memory())
@@ -78,6 +80,7 @@ class FastLane:
             name = watch.window.tag
             tag = self._tags[name] = Watched(watch, partial(judge, name))
             self._groups.setdefault(watch.window.period_s, []).append(tag)
+            self._foretold |= {(name, detector.rule): judged for detector, judged in tag.on_forecast}
         for each in series:
             judged = judge(each.tag, each.detector.rule, each.rule)
             for name in each.steps_of:
@@ -146,8 +149,18 @@ class FastLane:
                 self._take(detector.judge(held), judge, now)
         return placement
 
-    def expect(self, forecast: Forecast, now: datetime) -> None:
-        """Takes a forecast from the model lane."""
+    def mark(self, now: datetime, *, command: str = "", forecasts: int = 0) -> datetime:
+        """Says that something follows that is no sample (see `records.Mark`), and the moment at which it is taken."""
+        self.advance(now)
+        moment = self._now or now
+        self._harvest.records.append(Mark(at=moment, command=command, forecasts=forecasts))
+        return moment
+
+    def expect(self, forecast: Forecast, now: datetime, *, again: bool = False) -> None:
+        """Takes a forecast from the model lane.
+
+        One that comes from a recording is taken `again`: its paths are gone, and what was found in them is heard beside it.
+        """
         self.advance(now)
         tag = self._tags.get(forecast.tag)
         if tag is None:
@@ -155,12 +168,10 @@ class FastLane:
         self._harvest.records.append(forecast)
         if tag.deviation is not None:
             tag.deviation.expect(forecast)
-        if tag.disturbed or tag.window.known < min(KNOWN_HORIZONS * forecast.horizon, tag.window.length):
+        if again or tag.disturbed or tag.window.known < min(KNOWN_HORIZONS * forecast.horizon, tag.window.length):
             return
         for detector, judge in tag.on_forecast:
-            self._take(detector.judge(forecast), judge, self._now or now)
-            if judge.news():
-                self._keep_latest(judge)
+            self._hear(detector.judge(forecast), judge, self._now or now)
 
     def score(self, scores: Iterable[Score]) -> None:
         """Takes what the model lane found of values that had closed before."""
@@ -179,11 +190,10 @@ class FastLane:
     def hear(self, verdicts: Iterable[Verdict]) -> None:
         """Takes what the model lane judged of the last closed steps."""
         for verdict in verdicts:
-            judge = self._elsewhere.get((verdict.tag, verdict.rule))
+            key = verdict.tag, verdict.rule
+            judge = self._elsewhere.get(key) or self._foretold.get(key)
             if judge is not None:
-                self._take(verdict, judge, self._now or verdict.at)
-                if judge.news():
-                    self._keep_latest(judge)
+                self._hear(verdict, judge, self._now or verdict.at)
 
     @property
     def standing(self) -> frozenset[str]:
@@ -279,6 +289,12 @@ class FastLane:
         alerts = alarm.judge(verdict, now)
         if alarm.memory is not before:
             self._record(alarm, alerts)
+
+    def _hear(self, verdict: Verdict | None, judge: Judge, now: datetime) -> None:
+        """What stands on the model lane cannot be judged again without it: every such verdict is kept."""
+        self._take(verdict, judge, now)
+        if verdict is not None and judge.kept is not verdict:
+            self._keep_latest(judge)
 
     def _keep_latest(self, judge: Judge) -> None:
         if judge.latest is not None:

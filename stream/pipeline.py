@@ -162,7 +162,11 @@ class Pipeline:
             await asyncio.wait(sources) if sources else None
             await self._queue.put(None)
             await consumer
-            self.report(Status(subject="service", ok=False, detail="stopped", at=self._clock.now()))
+            # What fell due until now is part of what is kept of this run, and is told before its end.
+            now = self._clock.now()
+            self.lane.advance(now)
+            self._reap()
+            self.report(Status(subject="service", ok=False, detail="stopped", at=now))
             await self._saved()
             await self._drain()
             for task in (*others, writer):
@@ -346,6 +350,9 @@ class Pipeline:
         if answer.forecasts:
             self.metrics.to_forecast.add(time.monotonic() - asked)
         since_start = time.monotonic() - self._started
+        now = self._clock.now()
+        if answer.scores or answer.verdicts or answer.forecasts:
+            now = self.lane.mark(now, forecasts=len(answer.forecasts))
         self.lane.score(answer.scores)
         self.lane.hear(answer.verdicts)
         self._keep((*answer.opinions, *answer.standings))
@@ -355,7 +362,7 @@ class Pipeline:
             self.metrics.first_score_s = since_start
         self.metrics.forecasts.update(one.forecaster for one in (*answer.forecasts, *answer.opinions))
         for forecast in answer.forecasts:
-            self.lane.expect(forecast, self._clock.now())
+            self.lane.expect(forecast, now)
         if answer.by_model and answer.forecasts and self.metrics.first_forecast_s is None:
             self.metrics.first_forecast_s = since_start
         self._reap()
@@ -373,7 +380,8 @@ class Pipeline:
             for number, text in await asyncio.to_thread(self._journal.commands):
                 if number > last:
                     last = number
-                    log.info("command %d: %s", number, obey(text, self.lane, self._clock.now()))
+                    now = self.lane.mark(self._clock.now(), command=text)
+                    log.info("command %d: %s", number, obey(text, self.lane, now))
                     self._reap()
                     # It leaves the journal only after what came of it is saved there: killed before, it is obeyed again.
                     self._obeyed.append(number)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from detectors.records import Alert, Forecast, Record, Sample, Score, Standing, Status, Verdict
+from detectors.records import Alert, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
 from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
@@ -30,6 +30,7 @@ KINDS: dict[str, type[Record]] = {
     "verdict": Verdict,
     "alert": Alert,
     "status": Status,
+    "mark": Mark,
 }
 
 
@@ -133,6 +134,8 @@ def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
             return record.at, record.tag, f"{record.rule}: score {record.score:.2f}"
         case Alert():
             return record.at, record.alarm, f"{record.state}: {record.text}"
+        case Mark():
+            return record.at, "lane", record.command or f"heard of the model lane, {record.forecasts} forecasts"
         case Status():
             return record.at, record.subject, f"{'ok' if record.ok else 'not ok'}: {record.detail}"
 

@@ -1,6 +1,7 @@
 """What would Givre have said of recorded history? The live path, fed from a file on a clock that the file drives.
 
-Nothing leaves: the replay has no sinks and a journal of its own. The model gets the time it needs at every step, so a
+The journal of a service is the best recording (`stream.recorded_day`); of any other file only the samples are known:
+nothing leaves, the replay has no sinks and a journal of its own. The model gets the time it needs at every step, so a
 replay is as exact as it is slow; without a model it runs at some ten thousand samples a second.
 """
 
@@ -19,6 +20,7 @@ from rich.text import Text
 from detectors.records import Alert
 from stream.assemble import build_pipeline
 from stream.journal import Journal
+from stream.recorded_day import RecordedDayError, is_journal, judge_again
 from stream.sources.history import HistoryError, read_history
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from config.load import Loaded
     from detectors.records import Sample
     from stream.pipeline import Pipeline
+    from stream.recorded_day import Outcome
     from stream.sources.source import Intake
 
 __all__ = ["ReplayError", "run_replay"]
@@ -108,6 +111,10 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
     began = time.monotonic()
     pipeline: Pipeline | None = None
     try:
+        if is_journal(path):
+            _print_day(judge_again(loaded, path, journal), time.monotonic() - began, console)
+            console.print(f"journal: {journal_path}", highlight=False, soft_wrap=True)
+            return
         history = _History(samples=iter(()), step_s=min(tag.period_s for tag in tags.values()), clock=clock)
         pipeline = build_pipeline(
             loaded,
@@ -131,17 +138,28 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
         alerts = [record for record in journal.history(kinds={Alert}) if isinstance(record, Alert)]
         _print(pipeline, alerts, time.monotonic() - began, console)
         console.print(f"journal: {journal_path}", highlight=False, soft_wrap=True)
+    except RecordedDayError as error:
+        raise ReplayError(str(error)) from error
     finally:
         journal.close()
 
 
+def _print_day(outcome: Outcome, seconds: float, console: Console) -> None:
+    _print_alerts(outcome.again, console)
+    runs = "one run" if outcome.runs == 1 else f"{outcome.runs} runs"
+    console.print(
+        f"{outcome.samples} samples of {runs} of the service, {len(outcome.again)} alerts, in {seconds:.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+    said = "the same alerts as live, byte for byte"
+    if not outcome.same:
+        said = f"not the same as live ({len(outcome.live)} alerts): {outcome.first_difference}"
+    console.print(said, style="bold" if outcome.same else "bold red", highlight=False, markup=False, soft_wrap=True)
+
+
 def _print(pipeline: Pipeline, alerts: list[Alert], seconds: float, console: Console) -> None:
-    if len(alerts) > _ALERTS_SHOWN:
-        console.print(f"the last {_ALERTS_SHOWN} of {len(alerts)} transitions:", highlight=False)
-    for alert in alerts[-_ALERTS_SHOWN:]:
-        style = "bold red" if alert.state.active else "yellow"
-        line = Text.assemble(f"{alert.at:%Y-%m-%d %H:%M:%S}  ", (f"{alert.state:>23}", style), f"  {alert.text}")
-        console.print(line, soft_wrap=True)
+    _print_alerts(alerts, console)
     metrics = pipeline.metrics
     console.print(
         f"{metrics.samples} samples, {metrics.forecasts.total()} forecasts, {pipeline.lane.verdicts} verdicts, "
@@ -150,3 +168,12 @@ def _print(pipeline: Pipeline, alerts: list[Alert], seconds: float, console: Con
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _print_alerts(alerts: list[Alert], console: Console) -> None:
+    if len(alerts) > _ALERTS_SHOWN:
+        console.print(f"the last {_ALERTS_SHOWN} of {len(alerts)} transitions:", highlight=False)
+    for alert in alerts[-_ALERTS_SHOWN:]:
+        style = "bold red" if alert.state.active else "yellow"
+        line = Text.assemble(f"{alert.at:%Y-%m-%d %H:%M:%S}  ", (f"{alert.state:>23}", style), f"  {alert.text}")
+        console.print(line, soft_wrap=True)

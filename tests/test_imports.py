@@ -17,6 +17,7 @@ SETTINGS_IN_STREAM = {
     "check",
     "demo",
     "replay",
+    "recorded_day",
     "print_history",
     "running",
     "doctor",

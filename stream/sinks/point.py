@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from influxdb_client import Point, WritePrecision
 
-from detectors.records import LEVELS, Alert, Forecast, Quality, Sample, Score, Standing, Status, Verdict
+from detectors.records import LEVELS, Alert, Forecast, Mark, Quality, Sample, Score, Standing, Status, Verdict
 
 if TYPE_CHECKING:
     from detectors.records import Record
@@ -31,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def lines(record: Record, site: str) -> list[str]:  # noqa: C901 - one case per kind of record
+def lines(record: Record, site: str) -> list[str]:  # noqa: C901, PLR0912 - one case per kind of record
     """The line protocol of a record, microsecond times; a forecast has a line per stored lead."""
     match record:
         case Sample():
@@ -73,6 +73,8 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901 - one case per 
             point = Point("givre_status").tag("site", site).tag("subject", record.subject)
             point.field("ok", int(record.ok)).field("detail", record.detail[:MOST_TEXT])
             return [_line(point.time(_micros(record.at), WritePrecision.US))]
+        case Mark():
+            return []  # of no use outside the journal
 
 
 def _standing_line(record: Standing, site: str) -> str:

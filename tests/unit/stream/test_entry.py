@@ -17,6 +17,7 @@ from detectors.records import (
     AlarmState,
     Alert,
     Forecast,
+    Mark,
     Priority,
     Quality,
     Record,
@@ -86,6 +87,7 @@ standings = st.builds(
     Standing, tag=tags, at=moments, lead=st.integers(1, 512), lead_s=numbers, steps=st.integers(0, 2**40),
     weights=st.lists(st.tuples(tags, numbers), max_size=3).map(tuple), coverage80=maybe, coverage90=maybe, skill=maybe,
 )  # fmt: skip
+marks = st.builds(Mark, at=moments, command=st.text(), forecasts=st.integers(0, 10_000))
 statuses = st.builds(Status, subject=tags, ok=st.booleans(), detail=st.text(), at=moments)
 
 
@@ -97,7 +99,7 @@ def kept(record: Record) -> Record:
     return replace(record, paths=()) if isinstance(record, Forecast) else record
 
 
-@given(samples | verdicts | alerts | forecasts | statuses | scores | standings)
+@given(samples | verdicts | alerts | forecasts | statuses | scores | standings | marks)
 def test_what_goes_in_comes_out_but_for_the_paths_of_a_forecast(record: Record) -> None:
     assert decode(encode(record)) == kept(record)
 
