@@ -114,7 +114,9 @@ class Plant:
     def report(self) -> None:
         tag = f"hx/{self.rng.choice(['water', 'flow'])}"
         bad = self.rng.random() < 0.05
-        value = None if bad else round(5 + float(self.rng.choice([0.0, 0.02, 0.3, -0.4], p=[0.45, 0.45, 0.05, 0.05])), 3)
+        value = (
+            None if bad else round(5 + float(self.rng.choice([0.0, 0.02, 0.3, -0.4], p=[0.45, 0.45, 0.05, 0.05])), 3)
+        )
         back = timedelta(seconds=float(self.rng.choice([0.0, 0.5, 12.0, -1.0])))
         quality, reason = (Quality.BAD, "BadSensorFailure") if bad else (Quality.GOOD, "")
         # Two sources: what arrived may have been stamped a moment before the last one.
