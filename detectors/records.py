@@ -245,13 +245,14 @@ class Standing:
 class Mark:
     """A moment at which the fast lane was told something that is no sample.
 
-    That is an operator's `command`, or what follows of the model lane: scores, verdicts, and so many `forecasts`. With the
-    samples it is all that decides, so that what was recorded can be judged again.
+    That is an operator's `command`, what follows of the model lane (scores, verdicts, and so many `forecasts`), or that the
+    clock was set back by `back_s`. With the samples it is all that decides, so that what was recorded can be judged again.
     """
 
     at: datetime
     command: str = ""
     forecasts: int = 0
+    back_s: float = 0.0
 
 
 Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing | Mark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from detectors.records import AlarmState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
-__all__ = ["PREFIX", "dump", "load"]
+__all__ = ["PREFIX", "dump", "load", "moved"]
 
 PREFIX = "alarm:"
 
@@ -38,6 +40,23 @@ def dump(memories: Mapping[str, Memory]) -> dict[str, str]:
 def load(texts: Mapping[str, str]) -> dict[str, Memory]:
     """Alarm name -> memory."""
     return {key.removeprefix(PREFIX): _memory(json.loads(text)) for key, text in texts.items()}
+
+
+def moved(memories: Mapping[str, Memory], by: timedelta) -> dict[str, Memory]:
+    """The same after the clock was set by so much: what has begun, waits or is silent has done so for as long as before."""
+
+    def there(at: datetime | None) -> datetime | None:
+        return None if at is None else at + by
+
+    return {
+        name: replace(
+            memory,
+            since=there(memory.since),
+            changing_since=there(memory.changing_since),
+            silent_until=there(memory.silent_until),
+        )
+        for name, memory in memories.items()
+    }
 
 
 def _memory(fields: Mapping[str, str | int | None]) -> Memory:

@@ -137,6 +137,7 @@ def build_pipeline(
     return Pipeline(
         sources=build_sources(loaded, clock) if sources is None else sources,
         lane=lane,
+        renew=partial(build_lane, settings),
         model=lambda report: _model_lane(loaded, report, clock, with_model=with_model, patient=not hurried),
         schedule=Schedule(
             rank={tag: place for place, tag in enumerate(by_priority(settings))},

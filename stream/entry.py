@@ -95,7 +95,7 @@ def encode(record: Record) -> Row:
             fields += [record.coverage80, record.coverage90, record.skill]
             return 6, record.tag, micros(record.at), None, json.dumps(fields, separators=(",", ":"))
         case Mark():
-            return 7, "lane", micros(record.at), float(record.forecasts), record.command
+            return 7, "lane", micros(record.at), float(record.forecasts), json.dumps([record.command, record.back_s])
 
 
 def decode(row: Row) -> Record:
@@ -186,7 +186,8 @@ def _standing(row: Row) -> Standing:
 
 
 def _mark(row: Row) -> Mark:
-    return Mark(at=moment(row[2]), command=row[4], forecasts=round(row[3] or 0))
+    command, back_s = json.loads(row[4])
+    return Mark(at=moment(row[2]), command=command, forecasts=round(row[3] or 0), back_s=back_s)
 
 
 def _verdict_fields(verdict: Verdict) -> list[Any]:

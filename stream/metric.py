@@ -6,6 +6,14 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from detectors.records import Alert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from detectors.records import Record
 
 __all__ = ["Latency", "Metrics"]
 
@@ -67,3 +75,10 @@ class Metrics:
         """How much later than asked the event loop came back, machine seconds."""
         self.first_forecast_s: float | None = None
         self.first_score_s: float | None = None
+
+    def count(self, records: Iterable[Record]) -> None:
+        """Counts what alarms are raised and cleared."""
+        for record in records:
+            if isinstance(record, Alert):
+                self.raised += record.state.active and not record.previous.active
+                self.cleared += record.previous.active and not record.state.active

@@ -14,18 +14,21 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from detectors.records import Alert, Status
+from detectors.records import Status
 from stream.alarm_memory import dump
 from stream.command import obey
 from stream.journal import JournalFullError
 from stream.metric import Metrics
 from stream.present import Present
 from stream.schedule import Turn
+from stream.set_back import TimeOfLane, arrived
 from stream.sources.source import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
+    from detectors.alarm import Memory
     from detectors.records import Record, Sample
     from stream.clock import Clock
     from stream.delivery import Delivery
@@ -73,6 +76,7 @@ class Pipeline:
         deliveries: Callable[[Callable[[Status], None]], Sequence[Delivery]],
         clock: Clock,
         progress: Callable[[], None] = lambda: None,
+        renew: Callable[[dict[str, Memory]], FastLane] | None = None,
     ) -> None:
         self.metrics = Metrics()
         self.present = Present()
@@ -85,6 +89,7 @@ class Pipeline:
         self._deliveries = deliveries(self.report)
         self._clock = clock
         self._progress = progress
+        self._time = TimeOfLane(clock, renew)
         self._queue: asyncio.Queue[_Handover | None] = asyncio.Queue(QUEUE_DELIVERIES)
         self._records: list[Record] = []
         self._memory: dict[str, str] = {}
@@ -163,8 +168,7 @@ class Pipeline:
             await self._queue.put(None)
             await consumer
             # What fell due until now is part of what is kept of this run, and is told before its end.
-            now = self._clock.now()
-            self.lane.advance(now)
+            self.lane.advance(now := self._clock.now())
             self._reap()
             self.report(Status(subject="service", ok=False, detail="stopped", at=now))
             await self._saved()
@@ -198,7 +202,7 @@ class Pipeline:
                 async with asyncio.timeout(TICK_S):
                     handover = await self._queue.get()
             except TimeoutError:
-                self.lane.advance(self._clock.now())
+                self.lane.advance(self._present())
             else:
                 stopped = handover is None
                 if handover is not None:
@@ -216,7 +220,8 @@ class Pipeline:
             self._progress()
 
     def _take(self, handover: _Handover) -> None:
-        for sample in handover.samples:
+        now = self._present()
+        for sample in arrived(handover.samples, now):
             placement = self.lane.offer(sample)
             self.metrics.samples += 1
             self.metrics.placements[placement] += 1
@@ -228,14 +233,22 @@ class Pipeline:
         self._waiting.append(handover)
         self._unsaved.set()
 
+    def _present(self) -> datetime:
+        """The time, for the fast lane; where the clock was set back, with another lane."""
+        now, new = self._time.look(self.lane)
+        if new is not None:
+            self._reap()
+            self.lane = new.lane
+            self._memory.update(dump(new.memories))
+            self._keep([new.mark])
+            self.report(new.status)
+        return now
+
     def _reap(self) -> None:
         """Takes what the fast lane has decided since the last call, for the journal."""
         harvest = self.lane.harvest()
         self.present.take(harvest.records)
-        for record in harvest.records:
-            if isinstance(record, Alert):
-                self.metrics.raised += record.state.active and not record.previous.active
-                self.metrics.cleared += record.previous.active and not record.state.active
+        self.metrics.count(harvest.records)
         if harvest.memories:
             self._memory.update(dump(harvest.memories))
         if harvest.records or harvest.memories:
@@ -274,7 +287,7 @@ class Pipeline:
             self._room.set()
             for delivery in self._deliveries:
                 delivery.wake()
-            if (now - trimmed).total_seconds() > TRIM_EVERY_S * self._clock.speed:
+            if abs((now - trimmed).total_seconds()) > TRIM_EVERY_S * self._clock.speed:
                 trimmed = now
                 await self._trim()
             if not self._unsaved.is_set():
@@ -350,9 +363,7 @@ class Pipeline:
         if answer.forecasts:
             self.metrics.to_forecast.add(time.monotonic() - asked)
         since_start = time.monotonic() - self._started
-        now = self._clock.now()
-        if answer.scores or answer.verdicts or answer.forecasts:
-            now = self.lane.mark(now, forecasts=len(answer.forecasts))
+        now = self.lane.mark(self._clock.now(), forecasts=len(answer.forecasts))
         self.lane.score(answer.scores)
         self.lane.hear(answer.verdicts)
         self._keep((*answer.opinions, *answer.standings))

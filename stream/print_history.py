@@ -135,7 +135,8 @@ def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
         case Alert():
             return record.at, record.alarm, f"{record.state}: {record.text}"
         case Mark():
-            return record.at, "lane", record.command or f"heard of the model lane, {record.forecasts} forecasts"
+            told = f"clock set back by {record.back_s:g} s" if record.back_s else record.command
+            return record.at, "lane", told or f"heard of the model lane, {record.forecasts} forecasts"
         case Status():
             return record.at, record.subject, f"{'ok' if record.ok else 'not ok'}: {record.detail}"
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from detectors.records import Alert, Forecast, Mark, Record, Sample, Score, Status, Verdict
@@ -18,6 +20,7 @@ from stream.alarm_memory import dump
 from stream.assemble import build_lane, restore
 from stream.command import obey
 from stream.entry import KINDS, decode
+from stream.set_back import renewed
 from stream.sinks.mqtt import alert_message
 
 if TYPE_CHECKING:
@@ -119,10 +122,7 @@ class _Day:
                 self._told_at = None
                 self._lane.offer(record)
             case Mark():
-                self._told_at, self._forecasts = record.at, record.forecasts
-                self._lane.mark(record.at, command=record.command, forecasts=record.forecasts)
-                if record.command:
-                    obey(record.command, self._lane, record.at)
+                self._mark(record)
             case Score() if at is not None:
                 self._lane.score([record])
             case Verdict() if at is not None:
@@ -145,6 +145,16 @@ class _Day:
         self._memories |= harvest.memories
         if harvest.records or harvest.memories:
             self._journal.append(harvest.records, memory=dump(harvest.memories))
+
+    def _mark(self, mark: Mark) -> None:
+        self._told_at, self._forecasts = mark.at, mark.forecasts
+        if mark.back_s:
+            self.save()
+            back = timedelta(seconds=mark.back_s)
+            self._lane, self._memories = renewed(self._lane, partial(build_lane, self._settings), back)
+        self._lane.mark(mark.at, command=mark.command, forecasts=mark.forecasts)
+        if mark.command:
+            obey(mark.command, self._lane, mark.at)
 
     def _turn(self, status: Status) -> None:
         self._told_at = None

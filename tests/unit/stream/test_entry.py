@@ -87,7 +87,7 @@ standings = st.builds(
     Standing, tag=tags, at=moments, lead=st.integers(1, 512), lead_s=numbers, steps=st.integers(0, 2**40),
     weights=st.lists(st.tuples(tags, numbers), max_size=3).map(tuple), coverage80=maybe, coverage90=maybe, skill=maybe,
 )  # fmt: skip
-marks = st.builds(Mark, at=moments, command=st.text(), forecasts=st.integers(0, 10_000))
+marks = st.builds(Mark, at=moments, command=st.text(), forecasts=st.integers(0, 10_000), back_s=numbers)
 statuses = st.builds(Status, subject=tags, ok=st.booleans(), detail=st.text(), at=moments)
 
 
