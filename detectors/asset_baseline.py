@@ -109,6 +109,11 @@ class AssetBaseline:
         for window in windows:
             if window.tag not in self.tags or window.period_s != self._period_s:
                 continue
+            before = self._latest.get(window.tag)
+            if before is not None and window.end_at < before.end_at:
+                # The clock was set back: what is known stays, and the moments go on from here.
+                self._latest.clear()
+                self._newest = self._learnt_at = None
             if self._newest is not None and window.end_at > self._newest:
                 verdicts += self._close(self._newest, quiet=quiet)
             self._latest[window.tag] = window

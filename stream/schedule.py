@@ -114,7 +114,8 @@ class Schedule:
             tag = window.tag
             before = self._windows.get(tag)
             # Steps that closed while a turn was under way were never offered on their own; reading catches up with them.
-            between = 0 if before is None else _step(window) - _step(before) - 1
+            # After the clock was set back there are none.
+            between = 0 if before is None else max(_step(window) - _step(before) - 1, 0)
             if tag in self._warm:
                 self.thinned += between + (tag in self._due)
             elif self._reads:

@@ -192,3 +192,12 @@ def test_where_everything_stands_still_nothing_is_judged() -> None:
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="baseline of asset/plant: expected"):
         baseline(**changes)
+
+
+def test_after_the_clock_was_set_back_it_judges_on_and_has_forgotten_nothing() -> None:
+    rows = course(LEARN + 100)
+    judge = baseline()
+    play(judge, rows, 0, LEARN + 50)
+    set_back = [replace(window, end_at=window.end_at - timedelta(hours=1)) for window in windows(rows, LEARN + 50)]
+    assert judge.lacking == 0
+    assert {verdict.at for verdict in judge.take(set_back)} == {set_back[0].end_at}
