@@ -79,7 +79,8 @@ def test_what_is_normal_stays_below_the_edge_and_a_level_that_moved_is_told_with
     scores = {v.rule: v for v in last if v.score > 1}
     assert set(scores) == {"shift", "components"}
     assert scores["shift"].tag == "plant/flow"
-    assert "plant/flow" in scores["components"].detail
+    assert scores["components"].facts is not None
+    assert "plant/flow" in [part.tag for part in scores["components"].facts.parts]
 
 
 def test_a_relation_that_breaks_is_told_though_each_tag_is_where_it_was() -> None:
