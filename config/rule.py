@@ -160,7 +160,7 @@ class Breach(Alarm):
     """The band of `tolerance` is about to be left: judged on every forecast."""
 
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.8, description="how probable it must be that the band is left within the horizon"
+        default=0.6, description="how probable it must be that the band is left within the horizon"
     )
 
 

@@ -30,8 +30,8 @@ __all__ = ["LEAP_STEPS", "FastLane", "Harvest"]
 
 LEAP_STEPS = 10_000
 """A leap of time over more steps than this (a machine that slept, a clock set right) is not walked step by step."""
-KNOWN_HORIZONS = 2
-"""A forecast from less than so many horizons of values is wide for want of knowledge, and raises no alarm."""
+SETTLED_STEPS = 36
+"""A forecast raises no alarm before so many known and normal steps: what was an alarm or a hole shows in it."""
 
 
 @dataclass(kw_only=True)
@@ -168,7 +168,7 @@ class FastLane:
         self._harvest.records.append(forecast)
         if tag.deviation is not None:
             tag.deviation.expect(forecast)
-        if again or tag.disturbed or tag.window.known < min(KNOWN_HORIZONS * forecast.horizon, tag.window.length):
+        if again or not tag.settled(min(SETTLED_STEPS, tag.window.length)):
             return
         for detector, judge in tag.on_forecast:
             self._hear(detector.judge(forecast), judge, self._now or now)

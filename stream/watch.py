@@ -23,6 +23,8 @@ __all__ = ["Judge", "ModelWatch", "SeriesWatch", "Watch", "Watched"]
 
 SCORE_DEADBAND = 0.05
 KEPT_EVERY = timedelta(seconds=60)
+SETTLED = 0.9
+"""Share of the last steps that must be known and normal for a forecast to be news."""
 
 
 @dataclass(kw_only=True)
@@ -135,10 +137,12 @@ class Watched:
             return window
         return replace(window, normal=tuple(self.normal)[-len(window.values) :])
 
-    @property
-    def disturbed(self) -> bool:
-        """Whether an alarm stands on what was measured: what is foretold of the tag is no news then."""
-        return bool(self.normal) and not self.normal[-1]
+    def settled(self, steps: int) -> bool:
+        """Whether the tag was known and normal at the last step, and at nearly all of so many before it."""
+        last = [
+            normal and known for normal, known in zip(reversed(self.normal), self.window.known(steps), strict=False)
+        ]
+        return bool(last) and last[0] and sum(last) >= SETTLED * steps
 
     def learnable(self, at: datetime) -> bool:
         """Whether the value of this moment may be taken for normal: no alarm of the tag stood then.

@@ -104,10 +104,9 @@ class RollingWindow:
         """How many closed steps are kept."""
         return self._values.maxlen or 1
 
-    @property
-    def known(self) -> int:
-        """How many of them have a value."""
-        return sum(map(math.isfinite, self._values))
+    def known(self, steps: int) -> list[bool]:
+        """Of each of the last steps, the newest first, whether it has a value; shorter where fewer have closed."""
+        return [math.isfinite(value) for value, _ in zip(reversed(self._values), range(steps), strict=False)]
 
     @property
     def due_at(self) -> datetime | None:

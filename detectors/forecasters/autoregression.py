@@ -2,6 +2,9 @@
 
 It learns a rhythm from the values themselves, where that shows in the lags, and so keeps up with a process whose hours
 have changed; the harmonic regression (`detectors.forecasters.harmonic`) is better where they have not.
+
+Where nothing ever drifted a regression takes every drift for a wave that will turn. One that is steeper than any before
+(`detectors.forecasters.trend`) is taken off, the regression says how the rest goes on, and the drift is put back as a line.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import numpy as np
 from detectors.forecasters.fitted import FittedForecaster
 from detectors.forecasters.lag_regression import lag_weights
 from detectors.forecasters.season import DAY_S
+from detectors.forecasters.trend import LONGEST, drift, usual_rise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +49,20 @@ class Autoregression(FittedForecaster):
         return {
             "weights": weights,
             "level": level * (1.0 - weights.sum(axis=0)),
-            "context": np.array(float(lags)),
+            "usual_rise": usual_rise(values),
+            "context": np.array(float(max(lags, LONGEST))),
             "season": np.array(0.0),
         }
 
     def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
-        found: Array = past.values @ numbers["weights"][:, :horizon] + numbers["level"][:horizon]
+        weights, level = numbers["weights"][:, :horizon], numbers["level"][:horizon]
+        values = past.values[:, -len(weights) :]
+        rise, span = drift(past.values, numbers["usual_rise"])
+        if not rise.any():
+            plain: Array = values @ weights + level
+            return plain
+        # Nought up to where the drift begins.
+        risen = np.maximum(np.arange(values.shape[1]) - (values.shape[1] - span)[:, None], 0) * rise[:, None]
+        ahead = rise[:, None] * np.arange(1, horizon + 1)
+        found: Array = (values - risen) @ weights + level + risen[:, -1:] + ahead
         return found

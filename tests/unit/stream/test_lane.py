@@ -111,11 +111,23 @@ def breaches(records: list[Record]) -> list[Record]:
 def test_a_forecast_from_next_to_nothing_is_no_reason_for_an_alarm() -> None:
     subject = lane("hx/t")
     first = []
-    for step in range(9):
+    for step in range(18):
         subject.offer(sample("hx/t", 10 * step, 5.0))
         subject.expect(leaving(10 * step), at(10 * step + 3))
         first += [step] if breaches(subject.harvest().records) else []
-    assert first[0] == 5, "six values: two horizons of three steps"
+    assert first[0] == 14, "nearly all of the sixteen steps that are kept"
+
+
+def test_behind_a_hole_nothing_is_foretold_until_it_no_longer_counts() -> None:
+    subject = lane("hx/t")
+    told = []
+    for step in range(50):
+        if not 20 <= step < 26:
+            subject.offer(sample("hx/t", 10 * step, 5.0))
+        subject.expect(leaving(10 * step), at(10 * step + 3))
+        told += [step] if breaches(subject.harvest().records) else []
+    # A value is held for three steps; the tag is back at step 26, and sixteen steps later the hole is nearly out of sight.
+    assert told == [*range(14, 23), *range(40, 50)]
 
 
 def test_while_an_alarm_stands_on_what_was_measured_nothing_is_foretold() -> None:
@@ -130,7 +142,7 @@ def test_while_an_alarm_stands_on_what_was_measured_nothing_is_foretold() -> Non
 
 def test_a_forecast_that_leaves_the_band_alarms_with_its_lead() -> None:
     subject = lane("hx/t")
-    for second in range(-60, 10, 10):
+    for second in range(-160, 10, 10):
         subject.offer(sample("hx/t", second, 5.0))
     subject.harvest()
     subject.expect(leaving(10), at(13))

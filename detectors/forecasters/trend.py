@@ -1,0 +1,63 @@
+"""Does a tag drift as it never has? The rise of the last values that is steeper throughout than any in its history.
+
+The last 32 and 64 values are each cut into four parts. Their medians must rise, or fall, from part to part: a step, or a
+lonely peak, is no drift. How much the smallest of the three steps comes to is compared with what it ever was in the history.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+__all__ = ["LONGEST", "drift", "usual_rise"]
+
+SPANS = np.array((32, 64))
+"""Values that a drift is looked for in."""
+LONGEST = 64
+PARTS = 4
+EVEN = 0.2
+"""The smallest step from part to part is at least such a share of the mean one."""
+STEEPER = 1.15
+"""How much steeper than ever before a drift must be."""
+FEWEST_SPANS = 6
+"""A history of so many spans has shown how steep it usually gets."""
+
+
+def usual_rise(values: Array) -> Array:
+    """The steepest that each span of a history (n,) ever rose or fell throughout, per step; inf where it is too short to say."""
+    found = np.full(len(SPANS), np.inf)
+    if len(values) >= LONGEST:
+        least, _ = _rises(np.lib.stride_tricks.sliding_window_view(values, LONGEST))
+        enough = len(values) >= FEWEST_SPANS * SPANS
+        found[enough] = least.max(axis=0)[enough]
+    return found
+
+
+def drift(values: Array, usual: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Of each row (n, at least LONGEST): the rise per step of the drift that stands out most, and over how many values.
+
+    Nought where nothing is steeper than usual.
+    """
+    least, rise = _rises(values[:, -LONGEST:])
+    strength = least / np.maximum(STEEPER * usual, 1e-12)
+    rows = np.arange(len(values))
+    most = strength.argmax(axis=1)
+    return np.where(strength[rows, most] > 1.0, rise[rows, most], 0.0), SPANS[most]
+
+
+def _rises(rows: Array) -> tuple[Array, Array]:
+    """How steeply each row rises or falls throughout, at least, and in all: both (n, spans), per step."""
+    least, rise = np.empty((len(rows), len(SPANS))), np.empty((len(rows), len(SPANS)))
+    for i, span in enumerate(SPANS.tolist()):
+        middle = span // PARTS // 2
+        parts = np.sort(rows[:, -span:].reshape(len(rows), PARTS, -1), axis=2)
+        steps = np.diff((parts[..., middle - 1] + parts[..., middle]) / 2, axis=1) * (PARTS / span)
+        rise[:, i] = steps.mean(axis=1)
+        least[:, i] = (steps * np.sign(rise[:, i, None])).min(axis=1)
+    return np.where(least >= EVEN * np.abs(rise), least, 0.0), rise
