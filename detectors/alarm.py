@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCEPTABLE", "Alarm", "AlarmRule", "Memory"]
 
-ACCEPTABLE = frozenset({"deviation", "surprise"})
+ACCEPTABLE = frozenset(
+    {"deviation", "surprise", "shift", "components", "mahalanobis", "forest", "novelty", "drift", "rarity"}
+)
 """Rules that compare with what was learnt: what they find may be accepted as the new normal. A limit is changed instead."""
 
 _RETURNED = {
