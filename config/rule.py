@@ -15,13 +15,16 @@ __all__ = [
     "Baseline",
     "Breach",
     "Deviation",
+    "Drift",
     "Frozen",
     "Level",
     "Limits",
     "Liquid",
     "Lost",
+    "Novelty",
     "Physical",
     "Pump",
+    "Rarity",
     "Rate",
     "Surprise",
     "Tolerance",
@@ -209,6 +212,29 @@ class Pump(Alarm):
     on_above: Finite = Field(default=0.0, description="above this the command means that the pump is to run")
     flow_above: Finite = Field(description="above this there is a flow, in the flow's unit")
     delay_s: Span = Field(default=60.0, description="how long the two may disagree")
+
+
+class Novelty(Alarm):
+    """The last steps have no like in the tag's own normal past: a course of the day that never was."""
+
+    remember_s: Span = Field(
+        default=604_800.0,
+        description="how far back it remembers (20,000 steps at most); judged from a day on, or a half of it",
+    )
+    minimum: Amount = Field(default=0.0, description="a smaller distance is never an alarm, in the tag's unit")
+
+
+class Drift(Alarm):
+    """The mean of the tag has changed, by ADWIN: for tags that are held at one level."""
+
+    chance: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        default=0.002, description="how readily chance is taken for a change (the delta of the method)"
+    )
+    minimum: Amount = Field(default=0.0, description="a smaller change is none, in the tag's unit")
+
+
+class Rarity(Alarm):
+    """The value and its change are as they hardly ever are, by half-space trees: give it an on-delay."""
 
 
 class Baseline(Section):

@@ -27,16 +27,20 @@ from config.form import (
     wrong,
 )
 from config.rule import (
+    Alarm,
     Balance,
     Baseline,
     Breach,
     Deviation,
+    Drift,
     Frozen,
     Level,
     Limits,
     Lost,
+    Novelty,
     Physical,
     Pump,
+    Rarity,
     Rate,
     Surprise,
     Tolerance,
@@ -48,6 +52,7 @@ __all__ = [
     "Baseline",
     "Breach",
     "Deviation",
+    "Drift",
     "Frozen",
     "Http",
     "InfluxSink",
@@ -58,10 +63,12 @@ __all__ = [
     "Model",
     "MqttSink",
     "MqttSource",
+    "Novelty",
     "OpcuaSource",
     "Panel",
     "Physical",
     "Pump",
+    "Rarity",
     "Rate",
     "Secret",
     "Settings",
@@ -134,7 +141,16 @@ class Tag(Section):
     surprise: Surprise | None = Field(
         default=None, description="an alarm where the forecasts no longer fit, however slightly"
     )
+    novelty: Novelty | None = Field(default=None, description="an alarm where its last steps have no like in its past")
+    drift: Drift | None = Field(default=None, description="an alarm where its mean has changed")
+    rarity: Rarity | None = Field(default=None, description="an alarm where its value and change are rare")
     breach: Breach | None = Field(default=None, description="an alarm before it leaves the band of `tolerance`")
+
+    @property
+    def followed(self) -> dict[str, Alarm]:
+        """Those rules that learn step by step, by name."""
+        found = {"novelty": self.novelty, "drift": self.drift, "rarity": self.rarity}
+        return {name: rule for name, rule in found.items() if rule is not None}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from config.schema import Model, MqttSink, MqttSource, Settings, Tag, TagSource
     from config.schema import Tls as TlsSettings
     from detectors.alarm import Memory
-    from detectors.asset_baseline import AssetBaseline
     from detectors.language.forecaster import LanguageForecaster
     from detectors.records import Status
     from stream.clock import Clock
@@ -203,6 +202,7 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
     """
     from detectors.forecasters.in_turn import InTurn
     from detectors.forecasters.panel import Panel
+    from stream.learners import learners
     from stream.model_process import Forecasting
     from stream.roster import Roster
 
@@ -211,46 +211,23 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
     roster = Roster(seed=seed)
     members = [roster.make(name) for name in settings.panel.members]
     said = f"forecasts by a panel of {', '.join(settings.panel.members)}"
-    baselines = build_baselines(settings)
+    learning = learners(settings)
     state = None if patient else state_folder(loaded)
     if settings.model is None:
         panel = Panel(members, paths=PATHS)
         described = f"no language model; {said}"
-        return Forecasting(panel=panel, baselines=baselines, description=described, state=state, patient=patient)
+        return Forecasting(panel=panel, learners=learning, description=described, state=state, patient=patient)
     language = _language_forecaster(settings.model, loaded)
     speaker = InTurn(language)
     return Forecasting(
         panel=Panel([*members, speaker], paths=PATHS),
-        baselines=baselines,
+        learners=learning,
         speaker=speaker,
         reader=language,
         description=f"{language.description}; {said} and the model",
         state=state,
         patient=patient,
     )
-
-
-def build_baselines(settings: Settings) -> tuple[AssetBaseline, ...]:
-    """What learns how each asset usually is, where that is asked for."""
-    from detectors.asset_baseline import AssetBaseline
-
-    found = []
-    for name, asset in settings.assets.items():
-        if asset.baseline is None:
-            continue
-        tags = asset.baseline.tags or list(asset.tags)
-        period_s = asset.tags[tags[0]].period_s
-        found.append(
-            AssetBaseline(
-                name=f"asset/{name}",
-                tags=[f"{name}/{tag}" for tag in tags],
-                period_s=period_s,
-                learn_steps=round(asset.baseline.learn_s / period_s),
-                rules=asset.baseline.rules,
-                chance=asset.baseline.chance,
-            )
-        )
-    return tuple(found)
 
 
 def _language_forecaster(model: Model, loaded: Loaded) -> LanguageForecaster:

@@ -119,6 +119,7 @@ def check(path: Path, *, connect: bool, history: Path | None = None, timezone: s
     _state(loaded, report)
     report.warnings += (str(loaded.problem(*key, expected=text)) for key, text in doubts(settings))
     _panel(loaded, report)
+    _detectors(loaded, report)
     if settings.model is not None:
         _model(settings.model, loaded, report, compute=connect)
     if history is not None:
@@ -224,6 +225,17 @@ def _panel(loaded: Loaded, report: Report) -> None:
             report.problems.append(str(loaded.problem("panel", "members", i, expected=expected, found=name)))
     others = "the language model" if model is not None else "no language model"
     report.notes.append(f"forecasts of {panel.horizon} steps: {', '.join(panel.members)}; {others}")
+
+
+def _detectors(loaded: Loaded, report: Report) -> None:
+    """Rules that need a package which is not installed."""
+    for name, asset in loaded.settings.assets.items():
+        asked: list[tuple[str, ...]] = [("baseline", rule) for rule in (asset.baseline.rules if asset.baseline else ())]
+        asked += [("tags", tag, rule) for tag, body in asset.tags.items() for rule in body.followed]
+        for keys in asked:
+            if extra := lacking(keys[-1]):
+                expected = f"expected a rule that is installed (pip install 'givre[{extra}]')"
+                report.problems.append(str(loaded.problem("assets", name, *keys, expected=expected, found=keys[-1])))
 
 
 def _model(model: Model, loaded: Loaded, report: Report, *, compute: bool) -> None:

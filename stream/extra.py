@@ -1,4 +1,4 @@
-"""What has to be installed before a forecaster can be made?"""
+"""What has to be installed before a forecaster or a detector can be made?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from importlib.util import find_spec
 __all__ = ["NEEDS", "lacking"]
 
 NEEDS = {"arima": ("statsforecast", "panel"), "recurrent": ("torch", "model"), "graph": ("torch", "model")}
+NEEDS |= dict.fromkeys(("components", "mahalanobis", "forest"), ("sklearn", "panel"))
+NEEDS |= dict.fromkeys(("drift", "rarity"), ("river", "panel"))
 """Package and extra of those that need one; the language model, in every style, needs the extra `model`."""
 
 
 def lacking(name: str) -> str:
-    """The extra that has to be installed before a forecaster can be made; empty if nothing is lacking."""
+    """The extra that has to be installed before a forecaster or a detector can be made; empty if nothing is lacking."""
     package, extra = NEEDS.get(name, ("", ""))
     return extra if package and find_spec(package) is None else ""

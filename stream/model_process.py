@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,12 +20,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from stream.schedule import Spent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from detectors.asset_baseline import AssetBaseline
     from detectors.forecasters.in_turn import InTurn
     from detectors.forecasters.panel import Panel
     from detectors.forecasters.scorer import Scorer
@@ -41,16 +41,48 @@ STANDING_LEADS = (1, 2, 3, 6, 12, 24, 48, 96)
 NICENESS = 10
 
 
+class Keepable(Protocol):
+    """What learns, and can be kept in a file."""
+
+    def save(self) -> bytes:
+        """What was learnt."""
+
+    def restore(self, saved: bytes) -> None:
+        """Takes the place of what was learnt; raises ValueError for what `save` did not write."""
+
+
+class Learner(Keepable, Protocol):
+    """A detector that learns how its tags usually are: what it knows stays in the process, its verdicts leave it."""
+
+    @property
+    def name(self) -> str:
+        """Asset or tag with its rule; unlike that of any other."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Whose windows it wants."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it wants to be fitted."""
+
+    def take(self, windows: Sequence[Window], *, standing: Collection[str]) -> list[Verdict]:
+        """Judges the new steps of its tags and learns from them, but for what the alarms named in `standing` stand on."""
+
+    def refit(self) -> None:
+        """Fits; may take long, in another thread."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Forecasting:
-    """Who forecasts: a panel, and the language model that sits on it, if there is one; and what is judged by what is usual.
+    """Who forecasts: a panel, and the language model that sits on it, if there is one; and what learns how tags usually are.
 
     `speaker` is that member of the panel and `reader` what it reads with. `state` is the folder that what is learnt is kept in;
     None keeps it nowhere. With `patient`, fits are waited for: a replay has the time, and must give the same each time.
     """
 
     panel: Panel
-    baselines: tuple[AssetBaseline, ...] = ()
+    learners: tuple[Learner, ...] = ()
     speaker: InTurn | None = None
     reader: Scorer | None = None
     description: str = ""
@@ -110,29 +142,23 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
         desk.save()
 
 
-class _Learnt(Protocol):
-    """What learns, and can be kept in a file."""
-
-    def save(self) -> bytes: ...
-
-    def restore(self, saved: bytes) -> None: ...
-
-
 class _Desk:
     def __init__(self, forecasting: Forecasting, horizon: int) -> None:
         self._all = forecasting
         self._panel = forecasting.panel
         self._horizon = horizon
-        self._baseline_of = {tag: baseline for baseline in forecasting.baselines for tag in baseline.tags}
+        self._learners: dict[str, list[Learner]] = {}
+        for learner in forecasting.learners:
+            for tag in learner.tags:
+                self._learners.setdefault(tag, []).append(learner)
         self._fits = _Fits()
         self._told: dict[str, datetime] = {}
         self._saved_at = time.monotonic()
 
     @property
-    def _learnt(self) -> dict[str, _Learnt]:
+    def _learnt(self) -> dict[str, Keepable]:
         """By the name of its file."""
-        baselines = {f"baseline-{one.name.rpartition('/')[2]}.state": one for one in self._all.baselines}
-        return {"panel.state": self._panel, **baselines}
+        return {"panel.state": self._panel, **{_file_of(learner.name): learner for learner in self._all.learners}}
 
     def restore(self) -> str:
         """Goes on with what was saved; returns the description of all, with what became of that."""
@@ -212,13 +238,13 @@ class _Desk:
         self._refit({tag: partial(self._panel.refit, tag) for tag in self._panel.due})
 
     def _judge(self, turn: Turn) -> tuple[Verdict, ...]:
-        """What is unusual in the steps, asset by asset."""
-        windows: dict[AssetBaseline, list[Window]] = {}
+        """What is unusual in the steps."""
+        asked: dict[str, tuple[Learner, list[Window]]] = {}
         for window in turn.step:
-            if (baseline := self._baseline_of.get(window.tag)) is not None:
-                windows.setdefault(baseline, []).append(window)
-        found = [one.take(own, standing=turn.standing) for one, own in windows.items()]
-        self._refit({f"baseline of {one.name}": one.refit for one in windows if one.due})
+            for learner in self._learners.get(window.tag, ()):
+                asked.setdefault(learner.name, (learner, []))[1].append(window)
+        found = [learner.take(windows, standing=turn.standing) for learner, windows in asked.values()]
+        self._refit({f"baseline of {name}": learner.refit for name, (learner, _) in asked.items() if learner.due})
         return tuple(verdict for verdicts in found for verdict in verdicts)
 
     def _refit(self, fits: dict[str, Callable[[], None]]) -> None:
@@ -238,6 +264,12 @@ class _Desk:
             standings = self._panel.standing(tag)
             found += [one for one in standings if one.steps and (one.lead in STANDING_LEADS or one is standings[-1])]
         return tuple(found)
+
+
+def _file_of(name: str) -> str:
+    """``asset/hx`` is kept in ``learnt-asset-hx.state``; a name that could be two has a mark of its own."""
+    mark = f"{zlib.crc32(name.encode()):08x}"
+    return f"learnt-{name.replace('/', '-')}-{mark}.state"
 
 
 class _Fits:

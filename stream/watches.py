@@ -61,8 +61,12 @@ def watches(settings: Settings, *, length: int) -> tuple[list[Watch], list[Serie
 
 
 def judged_elsewhere(settings: Settings) -> list[ModelWatch]:
-    """What the model lane judges: of each baseline its tags, and the asset as a whole."""
-    found = []
+    """What the model lane judges: what it follows tag by tag, and of each baseline its tags and the asset as a whole."""
+    found = [
+        ModelWatch(tag=name, rule_name=rule_name, rule=_rule(rule, tag.unit, clear_below=0.5))
+        for name, tag in settings.tags().items()
+        for rule_name, rule in tag.followed.items()
+    ]
     for name, asset in settings.assets.items():
         if asset.baseline is None:
             continue

@@ -13,6 +13,7 @@ OURS = ("config", "detectors", "stream", "plant")
 SETTINGS_IN_STREAM = {
     "assemble",
     "watches",
+    "learners",
     "cli",
     "check",
     "demo",

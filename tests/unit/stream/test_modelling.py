@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import time
+import zlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -338,7 +339,7 @@ async def test_without_a_model_the_fallback_is_all_there_is(bench: Bench) -> Non
 
 def with_baseline(state: Path | None = None) -> Forecasting:
     judge = AssetBaseline(name="asset/hx", tags=[WINDOW.tag], period_s=10.0, learn_steps=80, rules=["shift"])
-    return Forecasting(panel=Panel([Fake("other", lies=False)]), baselines=(judge,), state=state, description="one")
+    return Forecasting(panel=Panel([Fake("other", lies=False)]), learners=(judge,), state=state, description="one")
 
 
 async def test_a_baseline_is_learnt_beside_the_turns_judges_the_steps_and_is_kept(tmp_path: Path) -> None:
@@ -364,7 +365,10 @@ async def test_a_baseline_is_learnt_beside_the_turns_judges_the_steps_and_is_kep
     assert [(v.tag, v.rule, v.score < 1) for v in answer.verdicts] == [(WINDOW.tag, "shift", True)]
     task.cancel()
     await asyncio.wait([task])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["baseline-hx.state", "panel.state"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"learnt-asset-hx-{zlib.crc32(b'asset/hx'):08x}.state",
+        "panel.state",
+    ]
 
     subject = lane()
     task = asyncio.create_task(subject.run())
