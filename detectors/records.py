@@ -23,6 +23,7 @@ __all__ = [
     "LEVELS",
     "AlarmState",
     "Alert",
+    "Explanation",
     "Forecast",
     "Mark",
     "Priority",
@@ -255,5 +256,25 @@ class Mark:
     back_s: float = 0.0
 
 
-Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing | Mark
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """An alert at more length, some seconds later: by the language model (`by_model`), every figure checked, else by its facts.
+
+    `sequence` and `at` are those of the alert.
+    """
+
+    tag: str
+    rule: str
+    sequence: int
+    at: datetime
+    text: str
+    by_model: bool
+
+    @property
+    def alarm(self) -> str:
+        """Name of the alarm, ``asset/tag/rule``."""
+        return f"{self.tag}/{self.rule}"
+
+
+Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing | Mark | Explanation
 """Everything the journal keeps and the sinks deliver."""

@@ -14,6 +14,7 @@ from detectors.facts import Facts, Part
 from detectors.records import (
     AlarmState,
     Alert,
+    Explanation,
     Forecast,
     Mark,
     Priority,
@@ -43,6 +44,7 @@ KINDS: dict[type[Record], int] = {
     Score: 5,
     Standing: 6,
     Mark: 7,
+    Explanation: 8,
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,7 +66,7 @@ def moment(us: int) -> datetime:
     return _EPOCH + us * _MICROSECOND
 
 
-def encode(record: Record) -> Row:
+def encode(record: Record) -> Row:  # noqa: C901 - one case per kind of record
     """A record as a row."""
     match record:
         case Sample():
@@ -96,6 +98,9 @@ def encode(record: Record) -> Row:
             return 6, record.tag, micros(record.at), None, json.dumps(fields, separators=(",", ":"))
         case Mark():
             return 7, "lane", micros(record.at), float(record.forecasts), json.dumps([record.command, record.back_s])
+        case Explanation():
+            fields = [record.rule, record.sequence, record.text]
+            return 8, record.tag, micros(record.at), float(record.by_model), json.dumps(fields, separators=(",", ":"))
 
 
 def decode(row: Row) -> Record:
@@ -190,6 +195,11 @@ def _mark(row: Row) -> Mark:
     return Mark(at=moment(row[2]), command=command, forecasts=round(row[3] or 0), back_s=back_s)
 
 
+def _explanation(row: Row) -> Explanation:
+    rule, sequence, text = json.loads(row[4])
+    return Explanation(tag=row[1], rule=rule, sequence=sequence, at=moment(row[2]), text=text, by_model=bool(row[3]))
+
+
 def _verdict_fields(verdict: Verdict) -> list[Any]:
     return [
         verdict.rule,
@@ -264,4 +274,5 @@ _DECODERS: dict[int, Callable[[Row], Record]] = {
     5: _score,
     6: _standing,
     7: _mark,
+    8: _explanation,
 }

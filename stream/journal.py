@@ -14,7 +14,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from detectors.records import Alert, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
+from detectors.records import Alert, Explanation, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
 from stream.entry import KINDS, decode, encode, micros, moment
 from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, is_full
 
@@ -32,7 +32,17 @@ T = TypeVar("T")
 COLUMNS = "kind, tag, at, value, body"
 # When there is no room the least is missed first: scores, verdicts and forecasts can be made again, samples cannot, alerts
 # tell.
-DROP_ORDER: tuple[type[Record], ...] = (Standing, Score, Verdict, Forecast, Mark, Sample, Status, Alert)
+DROP_ORDER: tuple[type[Record], ...] = (
+    Standing,
+    Score,
+    Explanation,
+    Verdict,
+    Forecast,
+    Mark,
+    Sample,
+    Status,
+    Alert,
+)
 DROP_ON_FULL_DISK = DROP_ORDER[: DROP_ORDER.index(Sample) + 1]
 BITE_ROWS = 5_000
 """So many rows are deleted at a time: the writer of samples waits no longer than for one bite."""

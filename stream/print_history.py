@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from detectors.records import Alert, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
+from detectors.records import Alert, Explanation, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
 from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
@@ -31,6 +31,7 @@ KINDS: dict[str, type[Record]] = {
     "alert": Alert,
     "status": Status,
     "mark": Mark,
+    "explanation": Explanation,
 }
 
 
@@ -134,6 +135,8 @@ def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
             return record.at, record.tag, f"{record.rule}: score {record.score:.2f}"
         case Alert():
             return record.at, record.alarm, f"{record.state}: {record.text}"
+        case Explanation():
+            return record.at, record.alarm, f"{record.text}  ({'model' if record.by_model else 'facts'})"
         case Mark():
             told = f"clock set back by {record.back_s:g} s" if record.back_s else record.command
             return record.at, "lane", told or f"heard of the model lane, {record.forecasts} forecasts"

@@ -132,7 +132,8 @@ def load_model(
         whole = merge_adapter(whole, adapter, base=name, sha256=lambda: sha256_of(weights)).to(DTYPES[kind])
         name = f"{name} with {adapter.name}"
     letters = choose_alphabet(tokenizer)
-    spoken = find_speech(tokenizer, whole.get_output_embeddings().weight.detach().to(where))
+    tied = bool(getattr(whole.config, "tie_word_embeddings", False))
+    spoken = find_speech(tokenizer, whole.get_output_embeddings().weight.detach().to(where), tied=tied)
     model = prepare(whole, letters, shape, device=where, numbers=kind, name=name)
     return replace(model, spoken=spoken)
 

@@ -21,11 +21,26 @@ _MARK = "\u241e"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speech:
-    """The tokens of the symbols that can be said, and their rows of the output head, shape (symbols, hidden)."""
+    """The tokens of the symbols that can be said, and their rows of the output head, shape (symbols, hidden).
+
+    `tied`: the whole output head is the embedding of the input, and any word can be said.
+    """
 
     tokens: Mapping[str, int]
     head: Tensor
     tokenizer: Any
+    tied: bool = False
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends an answer."""
+        found: int | None = self.tokenizer.eos_token_id
+        return found
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of tokens, without the special ones."""
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, and nothing around it."""
@@ -45,10 +60,10 @@ class Speech:
         return self.encode(before), self.encode(after)
 
 
-def find_speech(tokenizer: Any, rows: Tensor) -> Speech | None:
+def find_speech(tokenizer: Any, rows: Tensor, *, tied: bool = False) -> Speech | None:
     """The speech of a tokenizer; `rows` is the whole output head. None if it has no token for one of the symbols."""
     found = single_tokens(tokenizer, SYMBOLS)
     if found is None:
         return None
     head = rows[[found[symbol] for symbol in SYMBOLS]].clone()
-    return Speech(tokens=found, head=head, tokenizer=tokenizer)
+    return Speech(tokens=found, head=head, tokenizer=tokenizer, tied=tied)

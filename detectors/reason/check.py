@@ -22,6 +22,7 @@ _TIME = re.compile(r"\d\d:\d\d(?::\d\d)?")
 _UNIT_S = {"d": 86_400, "j": 86_400, "h": 3600, "min": 60, "s": 1}
 _SPAN = re.compile(r"(?<![\d.,])(\d+)\s(d|j|h|min)\s(\d+)\s(h|min|s)\b|(?<![\d.,])(\d+)\s(s)\b")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?(?!\w)|\d+(?:[.,]\d+)?")
+_PERCENT = re.compile(r"\s*(%|per ?cent|pour ?cent)", re.IGNORECASE)
 _SPACES = re.compile("[\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}]")
 
 
@@ -38,7 +39,8 @@ def unfounded(text: str, told: Told) -> list[str]:
     moments = [at for at in (told.at, told.since, told.until) if at is not None]
     rest = _struck(rest, _DATE, {f"{at:{form}}" for at in moments for form in _DATES}, wrong)
     rest = _struck(rest, _TIME, {f"{at:{form}}" for at in moments for form in _TIMES}, wrong)
-    durations, figures = list(_durations(told)), list(_figures(told))
+    durations = list(_durations(told))
+    figures = {percent: list(_figures(told, percent=percent)) for percent in (False, True)}
 
     def span(match: re.Match[str]) -> str:
         first, unit, second, finer, alone, _ = match.groups()
@@ -50,7 +52,10 @@ def unfounded(text: str, told: Told) -> list[str]:
         return " "
 
     rest = _SPAN.sub(span, rest)
-    wrong += [match[0] for match in _NUMBER.finditer(rest) if not any(_agrees(match[0], figure) for figure in figures)]
+    for match in _NUMBER.finditer(rest):
+        percent = _PERCENT.match(rest, match.end()) is not None
+        if not any(_agrees(match[0], figure) for figure in figures[percent]):
+            wrong.append(match[0])
     return wrong
 
 
@@ -86,13 +91,19 @@ def _durations(told: Told) -> Iterator[float]:
             yield told.verdict.lead_s
 
 
-def _figures(told: Told) -> Iterator[float]:
-    found = [value for _, value in told.facts.figures]
-    if told.verdict is not None:
-        verdict = told.verdict
-        found += [f for f in (verdict.value, verdict.low, verdict.high, verdict.lead_s) if f is not None]
-        found += [100 * verdict.probability] if verdict.probability is not None else []
-    for part in told.facts.parts:
-        found += [f for f in (part.value, part.expected, part.usual) if f is not None]
-        found += [100 * part.share] if part.share is not None else []
-    return filter(math.isfinite, found)
+def _figures(told: Told, *, percent: bool) -> Iterator[float]:
+    """Those that are percentages, of their nature or by their unit, or all the others."""
+    verdict, parts = told.verdict, told.facts.parts
+    found: list[float | None] = []
+    if percent:
+        shares = [part.share for part in parts] + [None if verdict is None else verdict.probability]
+        found += [100 * share for share in shares if share is not None]
+    fits = not told.unit or (told.unit == "%") is percent
+    if fits and verdict is not None:
+        found += [verdict.value, verdict.low, verdict.high]
+    if fits or not percent:
+        found += [value for _, value in told.facts.figures]
+    for part in parts:
+        if not part.unit or (part.unit == "%") is percent:
+            found += [part.value, part.expected, part.usual]
+    return (figure for figure in found if figure is not None and math.isfinite(figure))

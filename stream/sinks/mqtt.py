@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from detectors.facts import Facts
-from detectors.records import Alert, Status
+from detectors.records import Alert, Explanation, Status
 from stream.backoff import Backoff
 from stream.broker import Address, BrokerError, Connection, RefusedError, Tls, Will
 from stream.clock import SystemClock
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from detectors.records import Record
     from stream.clock import Clock
 
-__all__ = ["ALERT_SCHEMA", "STATUS_SCHEMA", "MqttSink", "Tls", "alert_message", "status_message"]
+__all__ = ["ALERT_SCHEMA", "STATUS_SCHEMA", "MqttSink", "Tls", "alert_message", "explanation_message", "status_message"]
 
 ALERT_SCHEMA = "givre.alert/1"
 STATUS_SCHEMA = "givre.status/1"
+EXPLANATION_SCHEMA = "givre.explanation/1"
 WRITE_LIMIT_S = 10.0
 FAREWELL_LIMIT_S = 2.0
 TOPIC_BYTES = 65_535
@@ -93,8 +94,8 @@ class MqttSink:
 
     @property
     def kinds(self) -> frozenset[type]:
-        """Alerts and statuses: points are for databases."""
-        return frozenset({Alert, Status})
+        """Alerts, what explains them, and statuses: points are for databases."""
+        return frozenset({Alert, Explanation, Status})
 
     async def write(self, records: Sequence[Record]) -> list[Refused]:
         """Publishes the records in their order; returns when the broker has confirmed them all."""
@@ -215,6 +216,12 @@ class MqttSink:
             subject = "/".join(_levels(record.subject, None))
             payload = status_message(record.subject, ok=record.ok, detail=record.detail, at=record.at)
             messages = [(f"{self._root}/status/{subject}", payload, True)]
+        elif isinstance(record, Explanation):
+            asset, tag = _levels(record.tag, 2)
+            (rule,) = _levels(record.rule, 1)
+            messages = [
+                (f"{self._root}/{asset}/{tag}/explanation/{rule}", explanation_message(record, self._site), False)
+            ]
         else:
             raise TypeError(f"expected an alert or a status, found {type(record).__name__}")
         for topic, body, _ in messages:
@@ -270,6 +277,21 @@ def _facts(alert: Alert) -> dict[str, object]:
             for part in facts.parts
         ],
     }
+
+
+def explanation_message(explanation: Explanation, site: str) -> bytes:
+    """The message that explains an alert at more length."""
+    return _json(
+        {
+            "schema": EXPLANATION_SCHEMA,
+            "alarm": explanation.alarm,
+            "site": site,
+            "sequence": explanation.sequence,
+            "at": _iso(explanation.at),
+            "text": explanation.text,
+            "by_model": explanation.by_model,
+        }
+    )
 
 
 def status_message(subject: str, *, ok: bool, detail: str, at: datetime | None) -> bytes:

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 
 from influxdb_client import Point, WritePrecision
 
-from detectors.records import LEVELS, Alert, Forecast, Mark, Quality, Sample, Score, Standing, Status, Verdict
+from detectors.records import (
+    LEVELS,
+    Alert,
+    Explanation,
+    Forecast,
+    Mark,
+    Quality,
+    Sample,
+    Score,
+    Standing,
+    Status,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from detectors.records import Record
@@ -73,8 +85,8 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901, PLR0912 - one 
             point = Point("givre_status").tag("site", site).tag("subject", record.subject)
             point.field("ok", int(record.ok)).field("detail", record.detail[:MOST_TEXT])
             return [_line(point.time(_micros(record.at), WritePrecision.US))]
-        case Mark():
-            return []  # of no use outside the journal
+        case Mark() | Explanation():
+            return []  # not for a database
 
 
 def _standing_line(record: Standing, site: str) -> str:

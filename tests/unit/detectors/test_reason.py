@@ -165,6 +165,7 @@ def test_a_long_name_keeps_its_ends() -> None:
         ("Line 4 of 10 is 53.1.", ["4", "10", "53.1"]),
         ("tank7 shows 5.31, tank8 too.", ["8"]),
         ("1e3 of 5.31e0", ["1e3"]),
+        ("It is at 5.31 % of it, 5.31 percent.", ["5.31", "5.31"]),
     ],
 )
 def test_a_figure_that_is_no_fact_is_found(text: str, wrong: list[str]) -> None:

@@ -16,6 +16,7 @@ from detectors.facts import Facts, Part
 from detectors.records import (
     AlarmState,
     Alert,
+    Explanation,
     Forecast,
     Mark,
     Priority,
@@ -88,6 +89,9 @@ standings = st.builds(
     weights=st.lists(st.tuples(tags, numbers), max_size=3).map(tuple), coverage80=maybe, coverage90=maybe, skill=maybe,
 )  # fmt: skip
 marks = st.builds(Mark, at=moments, command=st.text(), forecasts=st.integers(0, 10_000), back_s=numbers)
+explanations = st.builds(
+    Explanation, tag=tags, rule=tags, sequence=st.integers(1, 2**40), at=moments, text=st.text(), by_model=st.booleans()
+)
 statuses = st.builds(Status, subject=tags, ok=st.booleans(), detail=st.text(), at=moments)
 
 
@@ -99,7 +103,7 @@ def kept(record: Record) -> Record:
     return replace(record, paths=()) if isinstance(record, Forecast) else record
 
 
-@given(samples | verdicts | alerts | forecasts | statuses | scores | standings | marks)
+@given(samples | verdicts | alerts | forecasts | statuses | scores | standings | marks | explanations)
 def test_what_goes_in_comes_out_but_for_the_paths_of_a_forecast(record: Record) -> None:
     assert decode(encode(record)) == kept(record)
 

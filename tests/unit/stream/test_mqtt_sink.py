@@ -16,8 +16,8 @@ import aiomqtt
 import pytest
 
 from detectors.facts import Facts, Part
-from detectors.records import AlarmState, Alert, Priority, Sample, Status, Verdict
-from stream.sinks.mqtt import MqttSink, alert_message, status_message
+from detectors.records import AlarmState, Alert, Explanation, Priority, Sample, Status, Verdict
+from stream.sinks.mqtt import MqttSink, alert_message, explanation_message, status_message
 from stream.sinks.sink import SinkUnavailableError
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -219,6 +219,9 @@ def test_the_message_has_the_facts_apart_from_the_words():
         ),
         status_message("plc", ok=False, detail="gone", at=AT),
         status_message("service", ok=False, detail="connection lost", at=None),
+        explanation_message(
+            Explanation(tag="a/b", rule="r", sequence=3, at=AT, text="It is 5.31.", by_model=True), "demo"
+        ),
     ],
 )
 def test_every_message_is_as_its_schema_says(message):
@@ -421,8 +424,8 @@ async def test_an_alert_is_with_a_follower_within_milliseconds(mosquitto, sink):
     assert sorted(took)[25] < 0.02  # 40 ms are what one delayed TCP acknowledgement costs
 
 
-def test_it_wants_alerts_and_statuses(mosquitto):
+def test_it_wants_alerts_what_explains_them_and_statuses(mosquitto):
     sink = make(mosquitto)
-    assert sink.kinds == {Alert, Status}
+    assert sink.kinds == {Alert, Explanation, Status}
     assert sink.name == "alerts"
     assert replace(alert(), tag="a/b").alarm == "a/b/tolerance"
