@@ -144,6 +144,8 @@ def _default(value: object) -> str:
         value = int(value) if value.is_integer() else value
     if isinstance(value, list):
         return f"`[{', '.join(map(_quoted, value))}]`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{_quoted(value)}`"
 
 
@@ -164,7 +166,7 @@ def _value(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return "sections, each under its name"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "[secret](#secret)" if annotation is Secret else "section"
-    base = {float: "number", int: "whole number", str: "text"}[annotation]
+    base = {float: "number", int: "whole number", str: "text", bool: "`true` or `false`"}[annotation]
     return words[0] if annotation is str and words else " ".join([base, _and(words)]).strip()
 
 

@@ -215,6 +215,10 @@ class Model(Section):
         default=1.0, description="below 1: narrower bands, above 1: wider ones"
     )
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(default=0, description="of the random futures")
+    explain: bool = Field(
+        default=False,
+        description="it also tells each new alert at more length, when it has nothing else to do; figures are checked, words not",
+    )
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

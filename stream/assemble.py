@@ -6,6 +6,7 @@ Heavy imports wait until they are needed, so that a check of the configuration a
 from __future__ import annotations
 
 import os
+import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from config.schema import Tls as TlsSettings
     from detectors.alarm import Memory
     from detectors.language.forecaster import LanguageForecaster
+    from detectors.language.model import LanguageModel
+    from detectors.reason.explainer import Explainer
+    from detectors.reason.sentence import Language
     from detectors.records import Status
     from stream.clock import Clock
     from stream.delivery import Delivery
@@ -217,21 +221,22 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
         panel = Panel(members, paths=PATHS)
         described = f"no language model; {said}"
         return Forecasting(panel=panel, learners=learning, description=described, state=state, patient=patient)
-    language = _language_forecaster(settings.model, loaded)
+    model = _language_model(settings.model, loaded)
+    language = _language_forecaster(settings.model, model, loaded)
     speaker = InTurn(language)
     return Forecasting(
         panel=Panel([*members, speaker], paths=PATHS),
         learners=learning,
         speaker=speaker,
         reader=language,
+        explainer=_explainer(model, settings.language) if settings.model.explain and not patient else None,
         description=f"{language.description}; {said} and the model",
         state=state,
         patient=patient,
     )
 
 
-def _language_forecaster(model: Model, loaded: Loaded) -> LanguageForecaster:
-    from detectors.language.forecaster import LanguageForecaster
+def _language_model(model: Model, loaded: Loaded) -> LanguageModel:
     from detectors.language.model import check_sha256, load_model
     from stream.weights import converted_model, default_model
 
@@ -243,8 +248,21 @@ def _language_forecaster(model: Model, loaded: Loaded) -> LanguageForecaster:
             check_sha256(path, sha256)
         path, sha256 = converted_model(path), None
     adapter = None if model.adapter is None else resolve(model.adapter, loaded.folder)
+    return load_model(path, device=model.device, sha256=sha256, adapter=adapter)
+
+
+def _explainer(model: LanguageModel, language: Language) -> Explainer:
+    from detectors.language.writer import LanguageWriter
+    from detectors.reason.explainer import Explainer
+
+    return Explainer(LanguageWriter(model), language, clock=time.perf_counter)
+
+
+def _language_forecaster(model: Model, loaded_model: LanguageModel, loaded: Loaded) -> LanguageForecaster:
+    from detectors.language.forecaster import LanguageForecaster
+
     return LanguageForecaster(
-        load_model(path, device=model.device, sha256=sha256, adapter=adapter),
+        loaded_model,
         context=model.context,
         min_context=model.min_context,
         samples=model.samples,

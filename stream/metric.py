@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from detectors.records import Record
+    from stream.model_process import Answer
 
 __all__ = ["Latency", "Metrics"]
 
@@ -75,6 +76,15 @@ class Metrics:
         """How much later than asked the event loop came back, machine seconds."""
         self.first_forecast_s: float | None = None
         self.first_score_s: float | None = None
+
+    def answered(self, answer: Answer, since_start_s: float) -> None:
+        """Counts what the model lane gave, and notes when it first gave anything."""
+        self.scores += answer.spent.scored
+        self.forecasts.update(one.forecaster for one in (*answer.forecasts, *answer.opinions))
+        if answer.spent.scored and self.first_score_s is None:
+            self.first_score_s = since_start_s
+        if answer.by_model and answer.forecasts and self.first_forecast_s is None:
+            self.first_forecast_s = since_start_s
 
     def count(self, records: Iterable[Record]) -> None:
         """Counts what alarms are raised and cleared."""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from detectors.forecasters.in_turn import InTurn
     from detectors.forecasters.panel import Panel
     from detectors.forecasters.scorer import Scorer
-    from detectors.records import Forecast, Score, Standing, Verdict, Window
+    from detectors.reason.explainer import Explainer
+    from detectors.records import Explanation, Forecast, Score, Standing, Verdict, Window
     from stream.schedule import Turn
 
 __all__ = ["Answer", "Forecasting", "Reply", "serve"]
@@ -85,6 +86,7 @@ class Forecasting:
     learners: tuple[Learner, ...] = ()
     speaker: InTurn | None = None
     reader: Scorer | None = None
+    explainer: Explainer | None = None
     description: str = ""
     state: Path | None = None
     patient: bool = False
@@ -104,6 +106,7 @@ class Answer(NamedTuple):
     verdicts: tuple[Verdict, ...] = ()
     opinions: tuple[Forecast, ...] = ()
     standings: tuple[Standing, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     refused: tuple[str, ...] = ()
     shortfall: str = ""
     faults: tuple[tuple[str, str], ...] = ()
@@ -132,7 +135,7 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
             return
         desk = _Desk(forecasting, horizon)
         pipe.send(Reply(ok=True, detail=desk.restore()))
-        while (turn := pipe.recv()) is not None:
+        while (turn := _next(pipe, desk)) is not None:
             try:
                 reply = Reply(ok=True, detail="", answer=desk.answer(turn))
             except Exception as error:  # noqa: BLE001 - CUDA and allocator faults have no common type
@@ -140,6 +143,14 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
             pipe.send(reply)
             desk.keep()
         desk.save()
+
+
+def _next(pipe: Connection, desk: _Desk) -> Turn | None:
+    """The next turn; until it comes alerts are explained, a token at a time."""
+    while not pipe.poll() and desk.explain():
+        pass
+    turn: Turn | None = pipe.recv()
+    return turn
 
 
 class _Desk:
@@ -192,6 +203,10 @@ class _Desk:
                     os.fsync(file.fileno())
                 new.replace(self._all.state / name)
 
+    def explain(self) -> bool:
+        """Goes on with explaining alerts; False if there is nothing to explain."""
+        return self._all.explainer is not None and self._all.explainer.go_on()
+
     def answer(self, turn: Turn) -> Answer:
         """Reads, draws, then lets the panel learn and forecast. What befalls the language model costs its own part alone."""
         begun = time.perf_counter()
@@ -226,6 +241,7 @@ class _Desk:
             verdicts=verdicts,
             opinions=tuple(replace(one, paths=()) for one in opinions),
             standings=standings,
+            explanations=self._explained(turn),
             refused=() if reader is None else tuple(reader.refused),
             shortfall="" if reader is None else reader.shortfall,
             faults=tuple(sorted((self._panel.faults | self._fits.faults).items())),
@@ -233,6 +249,12 @@ class _Desk:
             spent=spent,
             by_model=True,
         )
+
+    def _explained(self, turn: Turn) -> tuple[Explanation, ...]:
+        if self._all.explainer is None:
+            return ()
+        self._all.explainer.want(turn.raised)
+        return self._all.explainer.finished()
 
     def _fit(self) -> None:
         self._refit({tag: partial(self._panel.refit, tag) for tag in self._panel.due})

@@ -12,21 +12,22 @@ import asyncio
 import math
 import multiprocessing
 import signal
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
-from detectors.records import LEVELS, Status
+from detectors.records import LEVELS, Alert, Status
 from stream.model_process import Answer, Reply, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
     from detectors.forecasters.forecaster import Forecaster
-    from detectors.records import Forecast, Window
+    from detectors.records import Forecast, Record, Window
     from stream.clock import Clock
     from stream.model_process import Forecasting
     from stream.schedule import Turn
@@ -38,6 +39,8 @@ START_TIMEOUT_S = 3600.0
 ANSWER_TIMEOUT_S = 60.0
 BACKOFF_S = (1.0, 60.0)
 ERRORS_BEFORE_RESTART = 3
+RAISED_KEPT = 16
+"""New alerts that wait for the next turn."""
 FAREWELL_S = 5.0
 """How long a clean stop waits until the process has saved what it learnt."""
 
@@ -85,6 +88,8 @@ class ModelLane:
         self._short = False
         self._faulty: tuple[tuple[str, str], ...] = ()
         self.restarts = 0
+        # The process knows whether they are wanted there; the oldest of too many are not explained.
+        self._raised: deque[Alert] = deque(maxlen=RAISED_KEPT)
 
     @property
     def up(self) -> bool:
@@ -127,10 +132,16 @@ class ModelLane:
             self._end()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def note(self, records: Iterable[Record]) -> None:
+        """Looks for new alerts, to hand them over with the next turn."""
+        self._raised += [r for r in records if isinstance(r, Alert) and r.state.active and not r.previous.active]
+
     async def ask(self, turn: Turn) -> Answer:
         """Scores and forecasts of a turn: by the process if it is up, else by the fallback, which only forecasts."""
         if self._pipe is not None:
             async with self._busy:
+                turn = turn._replace(raised=tuple(self._raised))
+                self._raised.clear()
                 try:
                     answer = self._checked(turn, await self._ask(turn, self._answer_timeout_s))
                 except _Away as away:

@@ -249,6 +249,7 @@ class Pipeline:
         harvest = self.lane.harvest()
         self.present.take(harvest.records)
         self.metrics.count(harvest.records)
+        self.model.note(harvest.records)
         if harvest.memories:
             self._memory.update(dump(harvest.memories))
         if harvest.records or harvest.memories:
@@ -366,16 +367,11 @@ class Pipeline:
         now = self.lane.mark(self._clock.now(), forecasts=len(answer.forecasts))
         self.lane.score(answer.scores)
         self.lane.hear(answer.verdicts)
-        self._keep((*answer.opinions, *answer.standings))
+        self._keep((*answer.opinions, *answer.standings, *answer.explanations))
         self.present.take(answer.standings)
-        self.metrics.scores += answer.spent.scored
-        if answer.spent.scored and self.metrics.first_score_s is None:
-            self.metrics.first_score_s = since_start
-        self.metrics.forecasts.update(one.forecaster for one in (*answer.forecasts, *answer.opinions))
+        self.metrics.answered(answer, since_start)
         for forecast in answer.forecasts:
             self.lane.expect(forecast, now)
-        if answer.by_model and answer.forecasts and self.metrics.first_forecast_s is None:
-            self.metrics.first_forecast_s = since_start
         self._reap()
 
     def _say_pace(self, now: float) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from detectors.records import Window
+    from detectors.records import Alert, Window
 
 __all__ = ["Schedule", "Spent", "Turn"]
 
@@ -52,6 +52,8 @@ class Turn(NamedTuple):
     """Those of them that it forecasts from."""
     standing: frozenset[str] = frozenset()
     """Names of the alarms that stand on what is judged there."""
+    raised: tuple[Alert, ...] = ()
+    """New alerts, to be explained."""
 
     def __bool__(self) -> bool:
         return bool(self.step or self.read)

@@ -18,14 +18,15 @@ import pytest
 from detectors.asset_baseline import AssetBaseline
 from detectors.forecasters.in_turn import InTurn
 from detectors.forecasters.panel import Panel
-from detectors.records import LEVELS, Forecast, Score, Status, Window
+from detectors.reason.explainer import Explainer
+from detectors.records import LEVELS, AlarmState, Alert, Explanation, Forecast, Priority, Score, Status, Verdict, Window
 from stream.clock import SystemClock
 from stream.model_process import Forecasting
 from stream.modelling import ModelLane
 from stream.schedule import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -382,3 +383,46 @@ async def test_a_baseline_is_learnt_beside_the_turns_judges_the_steps_and_is_kep
     assert verdict.score > 1
     task.cancel()
     await asyncio.wait([task])
+
+
+class SlowWriter:
+    """Writes a word every few milliseconds, for a minute; the first words are a whole, true text."""
+
+    def write(self, role: str, ask: str) -> Iterator[str]:
+        words = ["It", "shows", "9", "where", "8", "is", "what", "was", "allowed", "of", "it."]
+        for i in range(len(words)):
+            time.sleep(0.005)
+            yield " ".join(words[: i + 1])
+
+
+def with_explainer() -> Forecasting:
+    explainer = Explainer(SlowWriter(), "en", clock=time.perf_counter)
+    return Forecasting(panel=Panel([Fake("other", lies=False)]), explainer=explainer, description="one that explains")
+
+
+def raised(sequence: int, state: AlarmState = AlarmState.UNACKNOWLEDGED) -> Alert:
+    verdict = Verdict(tag="hx/t", rule="high", at=T0, score=2.0, value=9.0, high=8.0)
+    return Alert(
+        tag="hx/t", rule="high", sequence=sequence, state=state, previous=AlarmState.NORMAL, at=T0, since=T0,
+        priority=Priority.LOW, text="t of hx is 9, above its high limit of 8.", verdict=verdict,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bench", [with_explainer], indirect=True)
+async def test_new_alerts_are_explained_between_the_turns_which_do_not_wait(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    bench.lane.note([raised(1), raised(2, AlarmState.ACKNOWLEDGED), raised(3, AlarmState.RETURNED_UNACKNOWLEDGED)])
+    bench.lane.note([raised(i) for i in range(4, 8)])
+    found: list[Explanation] = []
+    longest_s = 0.0
+    async with asyncio.timeout(15):
+        while len(found) < 6:
+            asked = time.perf_counter()
+            answer = await bench.lane.ask(Turn((WINDOW,)))
+            longest_s = max(longest_s, time.perf_counter() - asked)
+            assert [one.forecaster for one in answer.forecasts] == ["panel"]
+            found += answer.explanations
+            await asyncio.sleep(0.03)
+    assert [one.sequence for one in found] == [1, 2, 4, 5, 6, 7]
+    assert all(one.by_model and one.text.startswith("It shows 9 where 8") for one in found)
+    assert longest_s < 0.5

@@ -244,6 +244,19 @@ def test_the_example_of_the_page_is_as_the_schema_says():
     assert all(conforms(example, SCHEMA) for example in examples)
 
 
+async def test_an_explanation_goes_out_on_a_topic_of_its_own_and_is_not_kept_there(mosquitto, sink):
+    explanation = Explanation(
+        tag="exchanger/out", rule="tolerance", sequence=3, at=AT, text="It is 5.31.", by_model=False
+    )
+    async with watching(mosquitto) as seen:
+        assert await sink.write([explanation]) == []
+        await until(lambda: any("explanation" in topic for topic, _, _ in seen))
+    topic, message, _ = next(each for each in seen if "explanation" in each[0])
+    assert topic == "givre/demo/exchanger/out/explanation/tolerance"
+    assert message == json.loads(explanation_message(explanation, "demo"))
+    assert not any("explanation" in each for each in await retained(mosquitto))
+
+
 async def test_many_alerts_pass_in_their_order_and_the_last_one_stands(mosquitto, sink):
     states = [AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED, AlarmState.NORMAL]
     alerts = [alert(i, state=states[i % 3], rule=f"rule{i % 7}") for i in range(1, 501)]
