@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["unfounded"]
 
+LEAST_DIGITS = 2
+FIVE_DIGITS = 5e-5
+"""A figure of one digit alone is none that was rounded: it is the fact itself, as far as it is ever written."""
+
 _DATES = ("%Y-%m-%d", "%d/%m/%Y")
 _TIMES = ("%H:%M:%S", "%H:%M")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d/\d\d/\d{4}")
@@ -23,14 +27,26 @@ _UNIT_S = {"d": 86_400, "j": 86_400, "h": 3600, "min": 60, "s": 1}
 _SPAN = re.compile(r"(?<![\d.,])(\d+)\s(d|j|h|min)\s(\d+)\s(h|min|s)\b|(?<![\d.,])(\d+)\s(s)\b")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?(?!\w)|\d+(?:[.,]\d+)?")
 _PERCENT = re.compile(r"\s*(%|per ?cent|pour ?cent)", re.IGNORECASE)
+_TIME_WORD = re.compile(
+    r"[-\s]*(s|min|h|d|j|seconds?|minutes?|hours?|days?|weeks?|secondes?|heures?|jours?|semaines?)\b", re.IGNORECASE
+)
+_TIMES_S = {
+    **_UNIT_S,
+    **dict.fromkeys(("second", "seconde"), 1),
+    "minute": 60,
+    **dict.fromkeys(("hour", "heure"), 3600),
+    **dict.fromkeys(("day", "jour"), 86_400),
+    **dict.fromkeys(("week", "semaine"), 604_800),
+}
 _SPACES = re.compile("[\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}]")
 
 
 def unfounded(text: str, told: Told) -> list[str]:
     """The figures in a text that no fact bears out, as they are written there; empty if all are facts.
 
-    A figure may be rounded as its writer likes: it agrees with a fact where it is no further from it than half a unit of its
-    last digit. A decimal comma is as good as a point; names are no figures, whatever digits they have.
+    A figure may be rounded to two digits or more: it agrees with a fact where it is no further from it than half a unit of its
+    last digit. A time agrees with a duration alone, a percentage with a share or a value in percent. A decimal comma is as good
+    as a point; names are no figures, whatever digits they have.
     """
     wrong: list[str] = []
     rest = _SPACES.sub(" ", text)
@@ -54,7 +70,13 @@ def unfounded(text: str, told: Told) -> list[str]:
     rest = _SPAN.sub(span, rest)
     for match in _NUMBER.finditer(rest):
         percent = _PERCENT.match(rest, match.end()) is not None
-        if not any(_agrees(match[0], figure) for figure in figures[percent]):
+        time = _TIME_WORD.match(rest, match.end())
+        if time is not None:
+            unit_s = _TIMES_S[time[1].lower().rstrip("s") or "s"]
+            facts = [seconds / unit_s for seconds in durations]
+        else:
+            facts = figures[percent]
+        if not any(_agrees(match[0], fact, rounded=percent) for fact in facts):
             wrong.append(match[0])
     return wrong
 
@@ -64,12 +86,16 @@ def _struck(text: str, pattern: re.Pattern[str], known: set[str], wrong: list[st
     return pattern.sub(" ", text)
 
 
-def _agrees(written: str, figure: float) -> bool:
+def _agrees(written: str, figure: float, *, rounded: bool) -> bool:
+    """`rounded`: to a single digit as well."""
     plain = written.replace(",", ".")
     mantissa, _, exponent = plain.partition("e")
     half = 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
     # Which way a value moves may be said by a word: the sign is not compared.
-    return abs(abs(float(plain)) - abs(figure)) <= half + 1e-9 * abs(figure)
+    far = abs(abs(float(plain)) - abs(figure))
+    if not rounded and len(mantissa.replace(".", "").lstrip("+-0")) < LEAST_DIGITS:
+        return far <= FIVE_DIGITS * abs(figure)
+    return far <= half + 1e-9 * abs(figure)
 
 
 def _names(told: Told) -> Iterator[str]:
@@ -102,7 +128,7 @@ def _figures(told: Told, *, percent: bool) -> Iterator[float]:
     if fits and verdict is not None:
         found += [verdict.value, verdict.low, verdict.high]
     if fits or not percent:
-        found += [value for _, value in told.facts.figures]
+        found += [value for name, value in told.facts.figures if not name.endswith("_s")]
     for part in parts:
         if not part.unit or (part.unit == "%") is percent:
             found += [part.value, part.expected, part.usual]
