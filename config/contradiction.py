@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from config.endpoint import InfluxSink, OpcuaSource
+from config.endpoint import InfluxSink, MqttSink, OpcuaSource
 from config.measure import FLOWS, POWERS, TEMPERATURES, conversion
 
 if TYPE_CHECKING:
@@ -145,3 +145,5 @@ def _clients(settings: Settings) -> Iterator[tuple[Key, str]]:
                     ),
                 )
             used.setdefault(client, f"{section}.{name}")
+            if isinstance(part, MqttSink) and part.commands is not None:
+                used.setdefault((*client[:2], f"{part.client_id}-commands"), f"{section}.{name}.commands")

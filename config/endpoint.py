@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from config.form import Address, Duration, Endpoint, Host, KeepAlive, Name, Port, Prefix, Section, Span, Words, wrong
 from config.rule import Lost
 
-__all__ = ["InfluxSink", "MqttSink", "MqttSource", "OpcuaSource", "Secret", "Tls", "UaSecurity"]
+__all__ = ["Commands", "InfluxSink", "MqttSink", "MqttSource", "OpcuaSource", "Secret", "Tls", "UaSecurity"]
 
 
 class Secret(Section):
@@ -143,7 +143,22 @@ class InfluxSink(Section):
         return self
 
 
+class Commands(Section):
+    """Operators' commands from the same broker; it says who may write to the topic (docs/alerts.md)."""
+
+    topic: Prefix | None = Field(
+        default=None,
+        description="where they come in, replies go below it to `/reply`; absent: `<prefix>/<site>/command`",
+    )
+    max_age_s: Annotated[float, Field(ge=1, le=600)] = Field(
+        default=60.0, description="an older command, by the clock of its sender, is refused"
+    )
+
+
 class MqttSink(_Mqtt):
     """An MQTT broker that takes alarm states, events and status."""
 
     prefix: Prefix = Field(default="givre", description="first levels of every topic that is published")
+    commands: Commands | None = Field(
+        default=None, description="absent: alarms are acknowledged and shelved by `givre alarms` alone"
+    )

@@ -29,6 +29,7 @@ __all__ = [
     "Priority",
     "Quality",
     "Record",
+    "Reply",
     "Sample",
     "Score",
     "Standing",
@@ -276,5 +277,24 @@ class Explanation:
         return f"{self.tag}/{self.rule}"
 
 
-Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing | Mark | Explanation
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of an operator's command, and so who did what, when and why.
+
+    `id` is the sender's, one for each command; empty where none could be read. `via` is where it came in: a sink, or the
+    terminal. `done` is False where nothing was changed, and `text` says why.
+    """
+
+    id: str
+    at: datetime
+    command: str
+    alarm: str
+    by: str
+    reason: str
+    via: str
+    done: bool
+    text: str
+
+
+Record = Sample | Forecast | Score | Verdict | Alert | Status | Standing | Mark | Explanation | Reply
 """Everything the journal keeps and the sinks deliver."""

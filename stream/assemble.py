@@ -1,4 +1,4 @@
-"""Which concrete classes make up a service? The only file that knows them all; it turns settings into objects.
+"""Which concrete classes make up a service? The file that turns settings into objects; the wires are in `stream/periphery.py`.
 
 Heavy imports wait until they are needed, so that a check of the configuration answers at once.
 """
@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.schema import InfluxSink, OpcuaSource, resolve
-from config.secret import reveal
+from config.schema import resolve
 from detectors.records import Priority
 from stream import alarm_memory
 from stream.lane import FastLane
+from stream.periphery import build_command_topics, build_sinks, build_sources
 from stream.watches import judged_elsewhere, watches
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from config.load import Loaded
-    from config.schema import Model, MqttSink, MqttSource, Settings, Tag, TagSource
-    from config.schema import Tls as TlsSettings
+    from config.schema import Model, Settings, Tag
     from detectors.alarm import Memory
     from detectors.language.forecaster import LanguageForecaster
     from detectors.language.model import LanguageModel
@@ -34,12 +33,10 @@ if TYPE_CHECKING:
     from detectors.records import Status
     from stream.clock import Clock
     from stream.delivery import Delivery
-    from stream.dial import Tls
     from stream.journal import Journal
     from stream.model_process import Forecasting
     from stream.modelling import ModelLane
     from stream.pipeline import Pipeline
-    from stream.sinks.sink import Sink
     from stream.sources.source import Source
     from stream.view import TagFace
 
@@ -47,8 +44,6 @@ __all__ = [
     "build_endpoint",
     "build_lane",
     "build_pipeline",
-    "build_sinks",
-    "build_sources",
     "open_journal",
     "state_folder",
 ]
@@ -57,29 +52,6 @@ WINDOW_WITHOUT_MODEL = 128
 """Steps kept per tag where no model says how many it reads."""
 PATHS = 32
 """Futures of a forecast of the panel: laid out evenly, so many tell a probability to a few percent."""
-
-
-def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
-    """The sources that at least one tag follows."""
-    settings, tags = loaded.settings, loaded.settings.tags()
-    sources: list[Source] = []
-    for name, source in settings.sources.items():
-        mine = {tag: body.source for tag, body in tags.items() if body.source.name == name}
-        if not mine:
-            continue
-        if isinstance(source, OpcuaSource):
-            sources.append(_opcua(name, source, mine, loaded, clock))
-        else:
-            sources.append(_mqtt(name, source, mine, loaded, clock))
-    return sources
-
-
-def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
-    """The sinks, none of them connected yet."""
-    return [
-        _influxdb(name, sink, loaded) if isinstance(sink, InfluxSink) else _alerts(name, sink, loaded, clock)
-        for name, sink in loaded.settings.sinks.items()
-    ]
 
 
 def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
@@ -151,6 +123,7 @@ def build_pipeline(
         ),
         journal=journal,
         deliveries=deliveries,
+        command_topics=build_command_topics(loaded, clock) if with_sinks else [],
         clock=clock,
         progress=progress,
     )
@@ -291,100 +264,3 @@ def _model_lane(
 def _length(settings: Settings) -> int:
     """Steps kept per tag."""
     return settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
-
-
-def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:
-    from stream.sources import opcua
-
-    security = source.security
-    return opcua.OpcuaSource(
-        name=name,
-        endpoint=source.endpoint,
-        namespace=source.namespace,
-        tags=[opcua.UaTag(tag=tag, node=s.node or "", deadband=s.deadband) for tag, s in tags.items()],
-        publishing_interval_s=source.publishing_interval_s,
-        sampling_interval_s=source.sampling_interval_s,
-        queue_size=source.queue_size,
-        silent_after_s=source.silent_after_s,
-        trigger=source.trigger,
-        security=None
-        if security is None
-        else opcua.UaSecurity(
-            policy=security.policy,
-            certificate=resolve(security.certificate, loaded.folder),
-            private_key=resolve(security.private_key, loaded.folder),
-            trust=resolve(security.trust, loaded.folder),
-        ),
-        username=source.username,
-        password=reveal(source.password, loaded, "sources", name, "password"),
-        clock=clock,
-    )
-
-
-def _mqtt(name: str, source: MqttSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:
-    from stream.sources import mqtt
-
-    return mqtt.MqttSource(
-        name=name,
-        host=source.host,
-        port=source.port,
-        protocol=source.protocol,
-        client_id=source.client_id,
-        keepalive_s=source.keepalive_s,
-        tls=_tls(source.tls, loaded),
-        username=source.username,
-        password=reveal(source.password, loaded, "sources", name, "password"),
-        tags=[
-            mqtt.MqttTag(tag=tag, topic=s.topic or "", value=s.value, time=s.time, quality=s.quality)
-            for tag, s in tags.items()
-        ],
-        status_topic=f"givre/{loaded.settings.site}/status/source/{name}",
-        clock=clock,
-    )
-
-
-def _alerts(name: str, sink: MqttSink, loaded: Loaded, clock: Clock) -> Sink:
-    from stream.sinks import mqtt
-
-    return mqtt.MqttSink(
-        name=name,
-        site=loaded.settings.site,
-        host=sink.host,
-        port=sink.port,
-        protocol=sink.protocol,
-        client_id=sink.client_id,
-        prefix=sink.prefix,
-        keepalive_s=sink.keepalive_s,
-        tls=_tls(sink.tls, loaded),
-        username=sink.username,
-        password=reveal(sink.password, loaded, "sinks", name, "password"),
-        clock=clock,
-    )
-
-
-def _influxdb(name: str, sink: InfluxSink, loaded: Loaded) -> Sink:
-    from stream.sinks import influxdb
-
-    return influxdb.InfluxSink(
-        name=name,
-        site=loaded.settings.site,
-        version=sink.version,
-        url=sink.url,
-        bucket=sink.bucket,
-        org=sink.org,
-        token=reveal(sink.token, loaded, "sinks", name, "token"),
-        username=sink.username,
-        password=reveal(sink.password, loaded, "sinks", name, "password"),
-    )
-
-
-def _tls(settings: TlsSettings | None, loaded: Loaded) -> Tls | None:
-    from stream.dial import Tls
-
-    if settings is None:
-        return None
-
-    def path(text: str | None) -> str | None:
-        return None if text is None else str(resolve(text, loaded.folder))
-
-    return Tls(ca=path(settings.ca), certificate=path(settings.certificate), private_key=path(settings.private_key))

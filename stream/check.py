@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from config.load import Loaded
     from config.schema import Model
+    from stream.command_topic import CommandTopic
     from stream.sinks.sink import Sink
     from stream.sources.source import Source
 
@@ -308,17 +309,18 @@ def _memory(field: str) -> int:
 
 
 async def _connect(loaded: Loaded) -> list[str]:
-    from stream.assemble import build_sinks, build_sources
     from stream.clock import SystemClock
+    from stream.periphery import build_command_topics, build_sinks, build_sources
 
     # What a library logs while it tries is not for this page: each problem is said once, in the words of the probe.
     logging.disable(logging.CRITICAL)
     clock = SystemClock()
     try:
         sources, sinks = build_sources(loaded, clock), build_sinks(loaded, clock)
-        parts: list[tuple[str, Source | Sink]] = [
+        parts: list[tuple[str, Source | Sink | CommandTopic]] = [
             *(("source", source) for source in sources),
             *(("sink", sink) for sink in sinks),
+            *(("commands of sink", topic) for topic in build_command_topics(loaded, clock)),
         ]
         answers = await asyncio.gather(*(_probe(part) for _, part in parts))
         await asyncio.gather(*map(_close, sinks))
@@ -331,7 +333,7 @@ async def _connect(loaded: Loaded) -> list[str]:
     ]
 
 
-async def _probe(part: Source | Sink) -> list[str]:
+async def _probe(part: Source | Sink | CommandTopic) -> list[str]:
     try:
         async with asyncio.timeout(PROBE_LIMIT_S):
             return await part.probe()

@@ -22,7 +22,7 @@ from rich.text import Text
 from config.errors import ConfigError
 from config.load import load
 from config.schema import resolve
-from detectors.records import Alert, Explanation, Mark, Sample, Status
+from detectors.records import Alert, Explanation, Mark, Reply, Sample, Status
 from stream import alarm_memory
 from stream.assemble import state_folder
 from stream.check import check, named_files
@@ -46,8 +46,8 @@ LOOKED_BACK = 200_000
 COMMAND_LIMIT_S = 5.0
 MIB = 2**20
 _SINK_KINDS = {
-    "influxdb": tuple(number for kind, number in KINDS.items() if kind not in {Mark, Explanation}),
-    "mqtt": (KINDS[Alert], KINDS[Status], KINDS[Explanation]),
+    "influxdb": tuple(number for kind, number in KINDS.items() if kind not in {Mark, Explanation, Reply}),
+    "mqtt": (KINDS[Alert], KINDS[Status], KINDS[Explanation], KINDS[Reply]),
 }
 
 

@@ -20,6 +20,7 @@ from detectors.records import (
     Priority,
     Quality,
     Record,
+    Reply,
     Sample,
     Score,
     Standing,
@@ -45,6 +46,7 @@ KINDS: dict[type[Record], int] = {
     Standing: 6,
     Mark: 7,
     Explanation: 8,
+    Reply: 9,
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,6 +103,9 @@ def encode(record: Record) -> Row:  # noqa: C901 - one case per kind of record
         case Explanation():
             fields = [record.rule, record.sequence, record.text]
             return 8, record.tag, micros(record.at), float(record.by_model), json.dumps(fields, separators=(",", ":"))
+        case Reply():
+            fields = [record.id, record.command, record.by, record.reason, record.via, record.text]
+            return 9, record.alarm, micros(record.at), float(record.done), json.dumps(fields, separators=(",", ":"))
 
 
 def decode(row: Row) -> Record:
@@ -200,6 +205,21 @@ def _explanation(row: Row) -> Explanation:
     return Explanation(tag=row[1], rule=rule, sequence=sequence, at=moment(row[2]), text=text, by_model=bool(row[3]))
 
 
+def _reply(row: Row) -> Reply:
+    name, command, by, reason, via, text = json.loads(row[4])
+    return Reply(
+        id=name,
+        at=moment(row[2]),
+        command=command,
+        alarm=row[1],
+        by=by,
+        reason=reason,
+        via=via,
+        done=bool(row[3]),
+        text=text,
+    )
+
+
 def _verdict_fields(verdict: Verdict) -> list[Any]:
     return [
         verdict.rule,
@@ -275,4 +295,5 @@ _DECODERS: dict[int, Callable[[Row], Record]] = {
     6: _standing,
     7: _mark,
     8: _explanation,
+    9: _reply,
 }

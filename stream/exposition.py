@@ -75,6 +75,12 @@ def _counts(pipeline: Pipeline) -> Iterator[Metric]:
     for forecaster, count in metrics.forecasts.items():
         forecasts.add_metric([forecaster], count)
     yield forecasts
+    commands = CounterMetricFamily(
+        "givre_commands", "Commands of operators, by what came of them.", labels=["command", "result"]
+    )
+    for (command, result), count in pipeline.orders.counts.items():
+        commands.add_metric([command, result], count)
+    yield commands
     yield CounterMetricFamily("givre_alarms_raised", "Alarms that became active.", value=metrics.raised)
     yield CounterMetricFamily("givre_alarms_cleared", "Alarms that returned to normal.", value=metrics.cleared)
 

@@ -14,7 +14,19 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from detectors.records import Alert, Explanation, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
+from detectors.records import (
+    Alert,
+    Explanation,
+    Forecast,
+    Mark,
+    Record,
+    Reply,
+    Sample,
+    Score,
+    Standing,
+    Status,
+    Verdict,
+)
 from stream.entry import KINDS, decode, encode, micros, moment
 from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, is_full
 
@@ -41,6 +53,7 @@ DROP_ORDER: tuple[type[Record], ...] = (
     Mark,
     Sample,
     Status,
+    Reply,
     Alert,
 )
 DROP_ON_FULL_DISK = DROP_ORDER[: DROP_ORDER.index(Sample) + 1]
@@ -180,8 +193,11 @@ class Journal:
     ) -> list[Record]:
         """What the journal holds, in the order it came; with a `limit` the newest so many."""
         where, values = ["1"], []
+        source = "entry"
         if kinds is not None:
             where.append(f"kind IN {_in(kinds)}")
+            if len(kinds) == 1 and Sample not in kinds:
+                source, where[0] = "entry INDEXED BY notable", "kind > 0"  # few among many: not looked for among all
         for condition, value in (
             ("tag = ?", tag),
             ("at >= ?", since and micros(since)),
@@ -190,7 +206,7 @@ class Journal:
             if value is not None:
                 where.append(condition)
                 values.append(value)
-        query = f"SELECT {COLUMNS} FROM entry WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own
+        query = f"SELECT {COLUMNS} FROM {source} WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own
         with self._looking_back() as db:
             rows = db.execute(query, [*values, -1 if limit is None else limit]).fetchall()
         return [decode(row) for row in reversed(rows)]

@@ -19,6 +19,7 @@ from stream.alarm_memory import dump
 from stream.command import obey
 from stream.journal import JournalFullError
 from stream.metric import Metrics
+from stream.orders import Orders
 from stream.present import Present
 from stream.schedule import Turn
 from stream.set_back import TimeOfLane, arrived
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from detectors.alarm import Memory
-    from detectors.records import Record, Sample
+    from detectors.records import Record, Reply, Sample
     from stream.clock import Clock
+    from stream.command_topic import CommandTopic
     from stream.delivery import Delivery
     from stream.journal import Journal
     from stream.lane import FastLane
@@ -47,7 +49,6 @@ TICK_S = 0.25
 QUEUE_DELIVERIES = 1000
 UNSAVED_RECORDS = 50_000
 """Above so many records that are not on disk yet, the intake waits."""
-COMMANDS_EVERY_S = 1.0
 TRIM_EVERY_S = 60.0
 DRAIN_S = 5.0
 """How long a clean stop waits for the sinks (machine seconds); what is left is delivered after the next start."""
@@ -74,6 +75,7 @@ class Pipeline:
         schedule: Schedule,
         journal: Journal,
         deliveries: Callable[[Callable[[Status], None]], Sequence[Delivery]],
+        command_topics: Sequence[CommandTopic] = (),
         clock: Clock,
         progress: Callable[[], None] = lambda: None,
         renew: Callable[[dict[str, Memory]], FastLane] | None = None,
@@ -93,7 +95,8 @@ class Pipeline:
         self._queue: asyncio.Queue[_Handover | None] = asyncio.Queue(QUEUE_DELIVERIES)
         self._records: list[Record] = []
         self._memory: dict[str, str] = {}
-        self._obeyed: list[int] = []
+        self.orders = Orders(journal, clock=clock, carry_out=self._carry_out, keep=self._keep, report=self.report)
+        self._command_topics = command_topics
         self._waiting: list[_Handover] = []
         self._unsaved = asyncio.Event()
         self._room = asyncio.Event()
@@ -151,7 +154,7 @@ class Pipeline:
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(), name="journal")
             others = [
-                group.create_task(self._obey(), name="commands"),
+                group.create_task(self.orders.run(), name="commands"),
                 group.create_task(self._follow(), name="model turns"),
                 group.create_task(self.model.run(), name="model lane"),
                 *(group.create_task(d.run(), name=f"sink {d.name}") for d in self._deliveries),
@@ -160,6 +163,7 @@ class Pipeline:
             if after_model:
                 await self._until(lambda: "model" in self.statuses)
             sources = [group.create_task(s.run(self), name=f"source {s.name}") for s in self._sources]
+            sources += [group.create_task(t.run(self.orders), name=f"commands {t.name}") for t in self._command_topics]
             ready()
             await self._stopping.wait()
             for task in sources:
@@ -273,7 +277,7 @@ class Pipeline:
             self._idle.clear()
             records, self._records = self._records, []
             memory, self._memory = self._memory, {}
-            obeyed, self._obeyed = self._obeyed, []
+            obeyed = self.orders.obeyed()
             waiting, self._waiting = self._waiting, []
             await self._append(records, memory)
             for number in obeyed:
@@ -381,16 +385,9 @@ class Pipeline:
 
     # --- commands ------------------------------------------------------------------------------------------------------
 
-    async def _obey(self) -> None:
-        last = 0
-        while True:
-            for number, text in await asyncio.to_thread(self._journal.commands):
-                if number > last:
-                    last = number
-                    now = self.lane.mark(self._clock.now(), command=text)
-                    log.info("command %d: %s", number, obey(text, self.lane, now))
-                    self._reap()
-                    # It leaves the journal only after what came of it is saved there: killed before, it is obeyed again.
-                    self._obeyed.append(number)
-                    self._unsaved.set()
-            await asyncio.sleep(COMMANDS_EVERY_S)
+    def _carry_out(self, text: str) -> Reply:
+        now = self.lane.mark(self._clock.now(), command=text)
+        reply = obey(text, self.lane, now)
+        self._reap()
+        self._keep([reply])
+        return reply

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from detectors.records import Alert, Explanation, Forecast, Mark, Record, Sample, Score, Standing, Status, Verdict
+from detectors.records import (
+    Alert,
+    Explanation,
+    Forecast,
+    Mark,
+    Record,
+    Reply,
+    Sample,
+    Score,
+    Standing,
+    Status,
+    Verdict,
+)
 from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
@@ -32,6 +44,7 @@ KINDS: dict[str, type[Record]] = {
     "status": Status,
     "mark": Mark,
     "explanation": Explanation,
+    "reply": Reply,
 }
 
 
@@ -110,7 +123,7 @@ def _open(loaded: Loaded) -> Journal | str:
     return open_journal(loaded)
 
 
-def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
+def _line(record: Record, unit: str) -> tuple[datetime, str, str]:  # noqa: C901 - one case per kind of record
     match record:
         case Sample():
             value = record.reason if record.value is None else f"{record.value:g} {unit}"
@@ -137,6 +150,8 @@ def _line(record: Record, unit: str) -> tuple[datetime, str, str]:
             return record.at, record.alarm, f"{record.state}: {record.text}"
         case Explanation():
             return record.at, record.alarm, f"{record.text}  ({'model' if record.by_model else 'facts'})"
+        case Reply():
+            return record.at, record.alarm, f"{record.text}  (by {record.by!r}, {record.via})"
         case Mark():
             told = f"clock set back by {record.back_s:g} s" if record.back_s else record.command
             return record.at, "lane", told or f"heard of the model lane, {record.forecasts} forecasts"

@@ -12,6 +12,7 @@ OURS = ("config", "detectors", "stream", "plant")
 # The command line and the commands that it starts may speak of settings; everything else is told what it needs.
 SETTINGS_IN_STREAM = {
     "assemble",
+    "periphery",
     "watches",
     "learners",
     "cli",

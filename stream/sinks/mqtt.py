@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from detectors.facts import Facts
-from detectors.records import Alert, Explanation, Status
+from detectors.records import Alert, Explanation, Reply, Status
 from stream.backoff import Backoff
 from stream.broker import Address, BrokerError, Connection, RefusedError, Tls, Will
 from stream.clock import SystemClock
@@ -35,6 +35,7 @@ __all__ = ["ALERT_SCHEMA", "STATUS_SCHEMA", "MqttSink", "Tls", "alert_message", 
 ALERT_SCHEMA = "givre.alert/1"
 STATUS_SCHEMA = "givre.status/1"
 EXPLANATION_SCHEMA = "givre.explanation/1"
+REPLY_SCHEMA = "givre.reply/1"
 WRITE_LIMIT_S = 10.0
 FAREWELL_LIMIT_S = 2.0
 TOPIC_BYTES = 65_535
@@ -66,9 +67,11 @@ class MqttSink:
         username: str | None,
         password: str | None,
         clock: Clock | None = None,
+        reply_topic: str | None = None,
     ) -> None:
         self._name = name
         self._site = site
+        self._reply_topic = reply_topic
         self._root = f"{prefix}/{site}"
         self._address = Address(
             host=host,
@@ -94,8 +97,8 @@ class MqttSink:
 
     @property
     def kinds(self) -> frozenset[type]:
-        """Alerts, what explains them, and statuses: points are for databases."""
-        return frozenset({Alert, Explanation, Status})
+        """Alerts, what explains them, replies to commands, and statuses: points are for databases."""
+        return frozenset({Alert, Explanation, Reply, Status})
 
     async def write(self, records: Sequence[Record]) -> list[Refused]:
         """Publishes the records in their order; returns when the broker has confirmed them all."""
@@ -222,6 +225,10 @@ class MqttSink:
             messages = [
                 (f"{self._root}/{asset}/{tag}/explanation/{rule}", explanation_message(record, self._site), False)
             ]
+        elif isinstance(record, Reply):
+            messages = (
+                [] if self._reply_topic is None else [(self._reply_topic, reply_message(record, self._site), False)]
+            )
         else:
             raise TypeError(f"expected an alert or a status, found {type(record).__name__}")
         for topic, body, _ in messages:
@@ -290,6 +297,24 @@ def explanation_message(explanation: Explanation, site: str) -> bytes:
             "at": _iso(explanation.at),
             "text": explanation.text,
             "by_model": explanation.by_model,
+        }
+    )
+
+
+def reply_message(reply: Reply, site: str) -> bytes:
+    """The answer to a command, as docs/command.schema.json has it."""
+    return _json(
+        {
+            "schema": REPLY_SCHEMA,
+            "id": reply.id,
+            "site": site,
+            "result": "done" if reply.done else "refused",
+            "text": reply.text,
+            "at": _iso(reply.at),
+            "command": reply.command,
+            "alarm": reply.alarm,
+            "by": reply.by,
+            "reason": reply.reason,
         }
     )
 

@@ -19,6 +19,7 @@ from detectors.records import (
     Forecast,
     Mark,
     Quality,
+    Reply,
     Sample,
     Score,
     Standing,
@@ -85,7 +86,7 @@ def lines(record: Record, site: str) -> list[str]:  # noqa: C901, PLR0912 - one 
             point = Point("givre_status").tag("site", site).tag("subject", record.subject)
             point.field("ok", int(record.ok)).field("detail", record.detail[:MOST_TEXT])
             return [_line(point.time(_micros(record.at), WritePrecision.US))]
-        case Mark() | Explanation():
+        case Mark() | Explanation() | Reply():
             return []  # not for a database
 
 

@@ -91,7 +91,7 @@ def test_history_prints_what_the_journal_holds(service: Service, follower: Follo
     wrong = service.say("history", "--kind", "tags")
     assert wrong.returncode == 1
     assert (
-        "--kind: expected one of sample, forecast, score, standing, verdict, alert, status, mark, explanation, found 'tags'"
+        "--kind: expected one of sample, forecast, score, standing, verdict, alert, status, mark, explanation, reply, found"
         in wrong.stderr
     )
 

@@ -25,6 +25,7 @@ COMMENTED = re.compile(r"^(?P<indent> *)# (?P<key>[a-z_0-9]+):")
 CHANGES = {
     "adapter",
     "after_s",
+    "commands",
     "drift",
     "forest",
     "high",

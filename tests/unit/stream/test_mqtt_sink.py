@@ -16,7 +16,7 @@ import aiomqtt
 import pytest
 
 from detectors.facts import Facts, Part
-from detectors.records import AlarmState, Alert, Explanation, Priority, Sample, Status, Verdict
+from detectors.records import AlarmState, Alert, Explanation, Priority, Reply, Sample, Status, Verdict
 from stream.sinks.mqtt import MqttSink, alert_message, explanation_message, status_message
 from stream.sinks.sink import SinkUnavailableError
 
@@ -439,6 +439,6 @@ async def test_an_alert_is_with_a_follower_within_milliseconds(mosquitto, sink):
 
 def test_it_wants_alerts_what_explains_them_and_statuses(mosquitto):
     sink = make(mosquitto)
-    assert sink.kinds == {Alert, Explanation, Status}
+    assert sink.kinds == {Alert, Explanation, Reply, Status}
     assert sink.name == "alerts"
     assert replace(alert(), tag="a/b").alarm == "a/b/tolerance"
