@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from detectors.reason.told import short
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from detectors.reason.told import Told
 
-__all__ = ["unfounded"]
+__all__ = ["Checked", "check", "unfounded"]
 
 LEAST_DIGITS = 2
 FIVE_DIGITS = 5e-5
@@ -41,13 +41,26 @@ _TIMES_S = {
 _SPACES = re.compile("[\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}]")
 
 
+class Checked(NamedTuple):
+    """The figures of a text, as they are written there: those that are facts, moments aside, and those that are none."""
+
+    facts: list[str]
+    wrong: list[str]
+
+
 def unfounded(text: str, told: Told) -> list[str]:
-    """The figures in a text that no fact bears out, as they are written there; empty if all are facts.
+    """The figures in a text that no fact bears out; empty if all are facts."""
+    return check(text, told).wrong
+
+
+def check(text: str, told: Told) -> Checked:
+    """Lays every figure of a text against the facts.
 
     A figure may be rounded to two digits or more: it agrees with a fact where it is no further from it than half a unit of its
     last digit. A time agrees with a duration alone, a percentage with a share or a value in percent. A decimal comma is as good
     as a point; names are no figures, whatever digits they have.
     """
+    right: list[str] = []
     wrong: list[str] = []
     rest = _SPACES.sub(" ", text)
     for name in sorted(_names(told), key=len, reverse=True):
@@ -63,8 +76,7 @@ def unfounded(text: str, told: Told) -> list[str]:
         said = int(alone) if alone else int(first) * _UNIT_S[unit] + int(second) * _UNIT_S[finer]
         # What is left of the finer unit is cut off, not rounded.
         least = 1 if alone else _UNIT_S[finer]
-        if not any(abs(said - seconds) <= least for seconds in durations):
-            wrong.append(match[0])
+        (right if any(abs(said - seconds) <= least for seconds in durations) else wrong).append(match[0])
         return " "
 
     rest = _SPAN.sub(span, rest)
@@ -76,9 +88,8 @@ def unfounded(text: str, told: Told) -> list[str]:
             facts = [seconds / unit_s for seconds in durations]
         else:
             facts = figures[percent]
-        if not any(_agrees(match[0], fact, rounded=percent) for fact in facts):
-            wrong.append(match[0])
-    return wrong
+        (right if any(_agrees(match[0], fact, rounded=percent) for fact in facts) else wrong).append(match[0])
+    return Checked(right, wrong)
 
 
 def _struck(text: str, pattern: re.Pattern[str], known: set[str], wrong: list[str]) -> str:

@@ -1,9 +1,9 @@
 """Can it be said at more length, by a language model? Only what is checked, only when nothing else is to do.
 
 The model is given the facts and asked for a few sentences. What it writes goes out if every figure in it is a fact
-(`detectors.reason.check`) and it is whole; else, or when its time is up, the facts themselves are told (`longer`). Words are
-not checked: no program can say whether they are true. It is written piece by piece, so that whoever asks for something more
-urgent waits for one token at most.
+(`detectors.reason.check`), two of them at least are there, and it is whole; else, or when its time is up, the facts themselves
+are told (`longer`). Words are not checked: no program can say whether they are true. It is written piece by piece, so that
+whoever asks for something more urgent waits for one token at most.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from detectors.reason.check import unfounded
+from detectors.reason.check import check
 from detectors.reason.longer import longer
 from detectors.reason.told import Told
 from detectors.records import Explanation
@@ -27,6 +27,8 @@ __all__ = ["WAITING", "Explainer", "Writer", "whole_sentences"]
 WAITING = 8
 """Alerts that wait to be explained; of more, the oldest are told by their facts."""
 LEAST_WORDS = 8
+LEAST_FACTS = 2
+"""Figures of the alert, moments aside, that a text must have where the alert has as many."""
 LONGEST = 600
 _ROLE = {
     "en": (
@@ -111,7 +113,10 @@ class Explainer:
     def _finish(self, alert: Alert, text: str) -> None:
         told = Told.of(alert)
         said = whole_sentences(text)
-        good = len(said.split()) >= LEAST_WORDS and not unfounded(said, told)
+        checked = check(said, told)
+        # What says nothing of the facts is as useless as what says something else.
+        least = min(len(check(alert.text, told).facts), LEAST_FACTS)
+        good = len(said.split()) >= LEAST_WORDS and not checked.wrong and len(set(checked.facts)) >= least
         self.asked += 1
         self.passed += good
         self._finished.append(

@@ -80,12 +80,13 @@ def test_a_text_whose_figures_are_facts_goes_out_and_says_who_wrote_it() -> None
         GOOD.replace("5.31 degC", "5.31 %"),
         f"{GOOD} There were 3 such alarms this week.",
         "No.",
+        "The water is warm, and nobody knows why that should be so. It began at 08:30.",
         "",
         "The water goes on and on and never comes to an end because",
         f"{GOOD} BREAKS",
         GOOD + " And so on." * 80,
     ],
-    ids=["value", "time", "unit", "invented", "too short", "nothing", "no end", "model fails", "too long"],
+    ids=["value", "time", "unit", "invented", "too short", "no facts", "nothing", "no end", "model fails", "too long"],
 )
 def test_anything_else_is_left_aside_and_the_facts_are_told(text: str) -> None:
     made, (found,) = explained(Says(text), alert())
