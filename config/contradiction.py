@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from config.alarm import Key, suppressions
 from config.endpoint import InfluxSink, MqttSink, OpcuaSource
 from config.measure import FLOWS, POWERS, TEMPERATURES, conversion
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "contradictions"]
 
-Key = tuple[str | int, ...]
 _TAKEN = {"source": "sources are called source/NAME/lost", "asset": "whole assets are called asset/NAME/components"}
 _LEARN_STEPS = (80, 100_000)
 """Fewest and most steps that a baseline is learnt from: below, nothing can be told from luck; above, it fills the memory."""
@@ -32,6 +32,7 @@ def contradictions(settings: Settings) -> Iterator[tuple[Key, str]]:
         if asset_name in _TAKEN:
             yield ("assets", asset_name), f"expected another name: alarms of {_TAKEN[asset_name]}"
     yield from _clients(settings)
+    yield from suppressions(settings)
 
 
 def _source(source: TagSource, settings: Settings) -> Iterator[tuple[Key, str]]:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 __all__ = [
     "YEAR_S",
     "Address",
+    "AlarmName",
     "Amount",
     "Duration",
     "Endpoint",
@@ -69,6 +70,10 @@ Name = Annotated[
 ]
 Prefix = Annotated[
     str, AfterValidator(Form(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", "topic levels of letters, digits, _ . -"))
+]
+AlarmName = Annotated[
+    str,
+    AfterValidator(Form(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63}/){2}[a-z_]{1,32}", "the name of an alarm, asset/tag/rule")),
 ]
 Host = Annotated[str, AfterValidator(Form(r"[^\s/@]{1,253}", "a host name or address, without mqtt:// before it"))]
 Address = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from config.form import Amount, Duration, Finite, Name, Positive, Priority, Section, Span, wrong
+from config.form import AlarmName, Amount, Duration, Finite, Name, Positive, Priority, Section, Span, wrong
 
 __all__ = [
     "Alarm",
@@ -50,6 +50,9 @@ class Alarm(Section):
     on_delay_s: Duration = Field(default=0.0, description="how long the condition must hold before the alarm is raised")
     off_delay_s: Duration = Field(default=0.0, description="how long it must be over before the alarm is cleared")
     priority: Priority = Field(default="medium", description="how much the alarm matters")
+    suppressed_by: list[AlarmName] = Field(
+        default=[], description="alarms, `asset/tag/rule`, that explain it: while one of them stands, it is not raised"
+    )
 
 
 class Tolerance(Alarm):

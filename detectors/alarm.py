@@ -3,8 +3,9 @@
 An alarm has memory where a verdict has none: it is raised when the condition has held for the on-delay and cleared when it
 has been over for the off-delay, with a gap between the two edges (deadband), after ISA-18.2 and OPC UA Part 9. Shelved or
 out of service it is silent, while the condition goes on being followed underneath; the end of the silence tells how it
-stands by then. All times are handed in; the machine draws no clock, does no I/O, and the same calls give the same alerts,
-to the byte.
+stands by then. Suppressed by design (another alarm stands that explains it) it is not raised; afterwards it is, if its
+condition still holds, after its on-delay. All times are handed in; the machine draws no clock, does no I/O, and the same
+calls give the same alerts, to the byte.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class AlarmRule:
     clear_below: float = 1.0
     priority: Priority = Priority.MEDIUM
     unit: str = ""
+    suppressed_by: tuple[str, ...] = ()
+    """Names of alarms: while the condition of one of them holds, this alarm is suppressed."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.clear_below <= 1:
@@ -62,7 +65,8 @@ class Memory:
 
     `since` is when the present condition began, `changing_since` when a change that waits for its delay began. `silence` is
     SHELVED or OUT_OF_SERVICE while nothing is told, until `silent_until` where that is set; `state` goes on underneath.
-    `accepted`: the condition that stands was taken for normal, and counts again once it has been over.
+    `accepted`: the condition that stands was taken for normal, and counts again once it has been over. `suppressed`: another
+    alarm stands that explains this one; `withheld`: it had been raised before, and was told to be suppressed.
     """
 
     state: AlarmState = AlarmState.NORMAL
@@ -72,11 +76,28 @@ class Memory:
     silence: AlarmState | None = None
     silent_until: datetime | None = None
     accepted: bool = False
+    suppressed: bool = False
+    withheld: bool = False
 
     @property
     def told(self) -> AlarmState:
-        """The state as the operator sees it."""
-        return self.silence or self.state
+        """The state that the last message about it has."""
+        if self.silence is not None:
+            return self.silence
+        if self.suppressed:
+            return AlarmState.SUPPRESSED if self.withheld else AlarmState.NORMAL
+        return self.state
+
+    @property
+    def shown(self) -> AlarmState:
+        """The state as an operator who asks sees it: what was never told because it is suppressed is shown as well."""
+        hidden = self.silence is None and self.suppressed and self.state is not AlarmState.NORMAL
+        return AlarmState.SUPPRESSED if hidden else self.told
+
+    @property
+    def explains(self) -> bool:
+        """Whether the alarms that it suppresses are suppressed; out of service it explains nothing."""
+        return self.state.active and self.silence is not AlarmState.OUT_OF_SERVICE
 
 
 class Alarm:
@@ -190,8 +211,52 @@ class Alarm:
         if memory.silence is None:
             return None
         state = AlarmState.UNACKNOWLEDGED if memory.state.active else memory.state
-        self.memory = replace(memory, state=state, sequence=memory.sequence + 1, silence=None, silent_until=None)
-        return self._alert(state, previous=memory.silence, at=now, since=memory.since or now, by=by)
+        self.memory = replace(
+            memory,
+            state=state,
+            sequence=memory.sequence + 1,
+            silence=None,
+            silent_until=None,
+            withheld=memory.suppressed and state is not AlarmState.NORMAL,
+        )
+        return self._alert(self.memory.told, previous=memory.silence, at=now, since=memory.since or now, by=by)
+
+    def suppress(self, now: datetime, *, parent: str) -> Alert | None:
+        """The alarm `parent` stands, which explains this one: that is told where this one was raised before, else None."""
+        before = self.memory
+        if before.suppressed:
+            return None
+        raised = before.state is not AlarmState.NORMAL
+        told = raised and before.silence is None
+        self.memory = replace(before, suppressed=True, withheld=raised, sequence=before.sequence + told)
+        if not told:
+            return None
+        since = before.since or now
+        return self._alert(AlarmState.SUPPRESSED, previous=before.state, at=now, since=since, by="", reason=parent)
+
+    def release(self, now: datetime) -> Alert | None:
+        """Nothing explains it any more: a condition that holds counts from now; told where the suppression was told."""
+        before = self.memory
+        if not before.suppressed:
+            return None
+        holds = before.state.active != (before.changing_since is not None)
+        missed = before.withheld and before.state is AlarmState.RETURNED_UNACKNOWLEDGED
+        state = AlarmState.RETURNED_UNACKNOWLEDGED if missed else AlarmState.NORMAL
+        self.memory = replace(
+            before,
+            state=state,
+            since=before.since if missed else None,
+            changing_since=now if holds else None,
+            suppressed=False,
+            withheld=False,
+        )
+        if before.silence is not None or not before.withheld:
+            return None
+        since = before.since or before.changing_since or now
+        if holds and not self.rule.on_delay_s:
+            self.memory = replace(self.memory, state=AlarmState.UNACKNOWLEDGED, since=since, changing_since=None)
+        self.memory = replace(self.memory, sequence=before.sequence + 1)
+        return self._alert(self.memory.state, previous=AlarmState.SUPPRESSED, at=now, since=since, by="")
 
     @property
     def _delay_s(self) -> float:
@@ -211,7 +276,9 @@ class Alarm:
     def _enter(self, state: AlarmState, *, at: datetime, since: datetime, by: str = "") -> Alert | None:
         """A transition of the condition; None where the alarm is silent, and it is not counted either."""
         before = self.memory
-        told = before.silence is None
+        told = before.silence is None and not before.suppressed
+        if before.suppressed and not before.withheld and state is AlarmState.RETURNED_UNACKNOWLEDGED:
+            state = AlarmState.NORMAL  # it came and went while something else explained it
         self.memory = replace(
             before,
             state=state,

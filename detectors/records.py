@@ -67,6 +67,7 @@ class AlarmState(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     RETURNED_UNACKNOWLEDGED = "returned_unacknowledged"
     SHELVED = "shelved"
+    SUPPRESSED = "suppressed"
     OUT_OF_SERVICE = "out_of_service"
 
     @property

@@ -31,6 +31,8 @@ def dump(memories: Mapping[str, Memory]) -> dict[str, str]:
                 "silence": memory.silence,
                 "silent_until": memory.silent_until and memory.silent_until.isoformat(),
                 "accepted": memory.accepted,
+                "suppressed": memory.suppressed,
+                "withheld": memory.withheld,
             }
         )
         for name, memory in memories.items()
@@ -73,4 +75,6 @@ def _memory(fields: Mapping[str, str | int | None]) -> Memory:
         silence=AlarmState(str(silence)) if (silence := fields.get("silence")) else None,
         silent_until=moment("silent_until"),
         accepted=bool(fields.get("accepted")),
+        suppressed=bool(fields.get("suppressed")),
+        withheld=bool(fields.get("withheld")),
     )

@@ -76,6 +76,8 @@ class FastLane:
             self._watch_delay(alarm)
             return Judge(alarm)
 
+        # Before anything is judged: what the settings say of suppression may have changed since the memories were saved.
+        self._unsettled = True
         for watch in watches:
             name = watch.window.tag
             tag = self._tags[name] = Watched(watch, partial(judge, name))
@@ -91,6 +93,11 @@ class FastLane:
             judged = self._elsewhere[other.tag, other.rule_name] = judge(other.tag, other.rule_name, other.rule)
             if other.tag in self._tags:
                 self._tags[other.tag].guards.append(judged)
+
+        self._children: dict[str, list[Alarm]] = {}
+        for alarm in self._alarms.values():
+            for parent in alarm.rule.suppressed_by:
+                self._children.setdefault(parent, []).append(alarm)
 
     @property
     def alarms(self) -> Mapping[str, Alarm]:
@@ -215,6 +222,11 @@ class FastLane:
 
     def advance(self, now: datetime) -> None:
         """Lets time pass: steps close and delays run out in the order of their moments, however the calls are cut."""
+        if self._unsettled:
+            self._unsettled = False
+            self._now = self._now or now
+            for alarm in self._alarms.values():
+                self._settle_suppression(alarm)
         while self._due_at is not None and self._due_at <= now:
             moment = self._due_at
             self._now = max(moment, self._now or moment)
@@ -305,6 +317,16 @@ class FastLane:
         self._harvest.records.extend(alerts)
         self._harvest.memories[alarm.name] = alarm.memory
         self._watch_delay(alarm)
+        for child in self._children.get(alarm.name, ()):
+            self._settle_suppression(child)
+
+    def _settle_suppression(self, child: Alarm) -> None:
+        """Suppresses an alarm while one of its parents stands, and no longer."""
+        standing = [name for name in child.rule.suppressed_by if self._alarms[name].memory.explains]
+        if bool(standing) == child.memory.suppressed or self._now is None:
+            return
+        alert = child.suppress(self._now, parent=standing[0]) if standing else child.release(self._now)
+        self._record(child, [] if alert is None else [alert])
 
     def _watch_delay(self, alarm: Alarm) -> None:
         if alarm.due_at is None:

@@ -232,6 +232,7 @@ def _rule(settings: AlarmSettings, unit: str, *, clear_below: float = 1.0) -> Al
         on_delay_s=settings.on_delay_s,
         off_delay_s=settings.off_delay_s,
         priority=Priority(settings.priority),
+        suppressed_by=tuple(settings.suppressed_by),
         clear_below=clear_below,
         unit=unit,
     )

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["english"]
 
-_SILENCE = {AlarmState.SHELVED: "shelved", AlarmState.OUT_OF_SERVICE: "out of service"}
+_SILENCE = {
+    AlarmState.SHELVED: "shelved",
+    AlarmState.SUPPRESSED: "suppressed",
+    AlarmState.OUT_OF_SERVICE: "out of service",
+}
 _SURPRISES = {
     "outward": "leaves the forecast bands more often than chance does",
     "upward": "lies higher in the forecast bands than chance would have it",
@@ -29,6 +33,9 @@ def english(told: Told) -> str:
     where = _where(told.tag)
     since = f"since {_clock(told.since)}"
     who = short(told.by, LONGEST_WORD)
+    if told.state is AlarmState.SUPPRESSED:
+        instead = f"while {short(told.note, 2 * LONGEST_WORD)} stands" if told.note else "while another alarm stands"
+        return f"{where}: {told.rule} alarm suppressed at {_clock(told.at)}, {instead}."
     if told.state in SILENT:
         end = "" if told.until is None else f" until {_clock(told.until)}"
         why = (f" ({short(told.note, LONGEST_WORD)})",) if told.note else ()

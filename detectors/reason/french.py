@@ -22,7 +22,11 @@ _A = "\N{RIGHT SINGLE QUOTATION MARK}"
 """The apostrophe."""
 
 _SILENCE = {AlarmState.SHELVED: "suspendue", AlarmState.OUT_OF_SERVICE: "mise hors service"}
-_SILENCED = {AlarmState.SHELVED: "suspension", AlarmState.OUT_OF_SERVICE: "mise hors service"}
+_SILENCED = {
+    AlarmState.SHELVED: "suspension",
+    AlarmState.SUPPRESSED: "neutralisation",
+    AlarmState.OUT_OF_SERVICE: "mise hors service",
+}
 _LEVELS = {"low_low": "très bas", "low": "bas", "high": "haut", "high_high": "très haut"}
 _RULES = {
     "tolerance": "hors tolérance",
@@ -59,6 +63,9 @@ def french(told: Told) -> str:
     alarm = f"{head} alarme «{_S}{_RULES.get(told.rule, told.rule)}{_S}»"
     since = f"depuis {_clock(told.since)}"
     who = short(told.by, LONGEST_WORD)
+    if told.state is AlarmState.SUPPRESSED:
+        instead = short(told.note, 2 * LONGEST_WORD) or "une autre alarme"
+        return f"{alarm} neutralisée {_clock(told.at)}, tant que {instead} est présente."
     if told.state in SILENT:
         end = "" if told.until is None else f" jusqu{_A}{_clock(told.until, 'au')}"
         why = (f" ({short(told.note, LONGEST_WORD)})",) if told.note else ()

@@ -21,7 +21,7 @@ LONGEST_NAME = 24
 LONGEST_WORD = 40
 OLD_S = 60.0
 """A value so much older than the transition that speaks of it is said to be old."""
-SILENT = (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE)
+SILENT = (AlarmState.SHELVED, AlarmState.OUT_OF_SERVICE, AlarmState.SUPPRESSED)
 
 _NOTHING = Facts()
 
@@ -30,7 +30,7 @@ _NOTHING = Facts()
 class Told:
     """The facts of one transition of one alarm; `until` and `note` are those of a silence, times are UTC.
 
-    `accepted`: what stood was taken for normal by an operator.
+    Of a suppression `note` is the alarm that stands instead. `accepted`: what stood was taken for normal by an operator.
     """
 
     tag: str
