@@ -104,6 +104,11 @@ TRANSITIONS: tuple[tuple[str, Told], ...] = (
         ),
     ),
     ("out of service", _turned(AlarmState.OUT_OF_SERVICE, AlarmState.NORMAL, by="anna")),
+    (
+        "suppressed",
+        _turned(AlarmState.SUPPRESSED, AlarmState.UNACKNOWLEDGED, note="source/plc/lost"),
+    ),
+    ("no longer suppressed, and it stands", _turned(AlarmState.UNACKNOWLEDGED, AlarmState.SUPPRESSED)),
     ("no longer shelved, and it stands", _turned(AlarmState.UNACKNOWLEDGED, AlarmState.SHELVED)),
     ("no longer shelved, nothing stands", _turned(AlarmState.NORMAL, AlarmState.SHELVED, by="anna")),
     (

@@ -64,8 +64,8 @@ def french(told: Told) -> str:
     since = f"depuis {_clock(told.since)}"
     who = short(told.by, LONGEST_WORD)
     if told.state is AlarmState.SUPPRESSED:
-        instead = short(told.note, 2 * LONGEST_WORD) or "une autre alarme"
-        return f"{alarm} neutralisée {_clock(told.at)}, tant que {instead} est présente."
+        instead = f"e l{_A}alarme {short(told.note, 2 * LONGEST_WORD)}" if told.note else f"{_A}une autre alarme"
+        return f"{alarm} neutralisée {_clock(told.at)}, tant qu{instead} est présente."
     if told.state in SILENT:
         end = "" if told.until is None else f" jusqu{_A}{_clock(told.until, 'au')}"
         why = (f" ({short(told.note, LONGEST_WORD)})",) if told.note else ()

@@ -43,7 +43,7 @@ assets:
         tolerance: {setpoint: 5, tolerance: 0.2, deadband: 0.05}
         limits: {high: {at: 9, on_delay_s: 1.5}}
 """
-HOURS = [-1.0, -24.0, 1.0, 24.0, 24.0 * 400]
+HOURS = [-1.0, 1.0, 24.0 * 400]
 
 
 @dataclass
