@@ -171,7 +171,7 @@ class Verdict:
 
     `score` is normalised: 0 as expected, 1 at the edge of what is allowed, above 1 a violation. `low` and `high` are
     what was expected, `value` what was found; a breach verdict also has the `probability` of leaving the band within the
-    horizon and the `lead_s` until it does. `facts` is what the rule knows beyond that: present wherever the score is above 1.
+    horizon and the `lead_s` until it does. `facts` is what the rule knows beyond that, if anything.
     """
 
     tag: str

@@ -75,6 +75,11 @@ EXAMPLES: tuple[Told, ...] = (
     _told("surprise", facts=Facts(code="upward"), value=5.12),
     _told("shift", "exchanger/flow", "m3/h", Facts(figures=(("mean", 96.2), ("level", 120.1))), value=96.2),
     _told("components", "asset/exchanger", "", Facts(parts=_PARTS)),
+    _told("mahalanobis", "asset/exchanger", "", Facts(parts=_PARTS[:1])),
+    _told("forest", "asset/exchanger", "", Facts(parts=_PARTS[:1])),
+    _told("drift", "exchanger/flow", "m3/h", Facts(figures=(("mean", 118.3), ("level", 120.1))), value=118.9),
+    _told("rarity", value=6.44),
+    _told("novelty", facts=Facts(figures=(("steps", 24.0), ("distance", 0.81), ("usual", 0.32))), value=5.02),
 )
 """An alarm of each rule that can be configured, as it is raised."""
 

@@ -54,6 +54,11 @@ CONFIG = {
                     "breach": {"probability": 0.5},
                     "deviation": {"minimum": 0.3},
                     "surprise": {"alpha": 0.01},
+                    **(
+                        {"deviation": {"minimum": 0.3, "suppressed_by": ["hx/water/tolerance"]}}
+                        if name == "flow"
+                        else {}
+                    ),
                 }
                 for name in ("water", "flow")
             },
@@ -173,6 +178,7 @@ def test_a_day_judged_again_tells_the_same_to_the_byte(loaded: Loaded, journals,
         plant.now += timedelta(seconds=33)
     outcome = judge_again(loaded, live.path, again)
     assert {alert.rule for alert in plant.alerts} >= {"tolerance", "stale", "quality", "breach", "deviation", "shift"}
+    assert {"shelved", "suppressed"} <= {alert.state for alert in plant.alerts}
     assert len(plant.alerts) > 60
     assert (outcome.same, outcome.first_difference, outcome.runs) == (True, None, 2)
     assert outcome.live == plant.alerts
