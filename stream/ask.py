@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from stream.assemble import alarm_names, open_journal
-from stream.command import LONGEST_SHELVING_S, ask
+from stream.command import LONGEST_SHELVING_S, CommandError, ask, parse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,9 +27,14 @@ def leave(
     if alarm not in known:
         return f"no alarm is named {alarm!r}; alarms are: {', '.join(sorted(known))}"
     who = by.strip() or getpass.getuser()
+    asked = ask(command, alarm, by=who, for_s=for_s, reason=reason)
+    try:
+        parse(asked)
+    except CommandError as error:
+        return str(error)
     journal = open_journal(loaded)
     try:
-        journal.post(ask(command, alarm, by=who, for_s=for_s, reason=reason))
+        journal.post(asked)
     finally:
         journal.close()
     console.print(f"asked for: {command.replace('_', ' ')} {alarm}, by {who}", highlight=False, markup=False)

@@ -10,17 +10,15 @@ import asyncio
 import json
 import logging
 import os
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-if TYPE_CHECKING:
-    from config.load import Loaded
+from stream.cli_alarms import alarms_app
+from stream.terminal import Config, complaints, console, fail, read
 
 __all__ = ["main"]
 
@@ -32,20 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-alarms_app = typer.Typer(
-    help="See the alarms of a running service; acknowledge, shelve, accept them.", no_args_is_help=True
-)
 model_app = typer.Typer(help="Fetch the default language model.", no_args_is_help=True)
 app.add_typer(alarms_app, name="alarms")
 app.add_typer(model_app, name="model")
-
-console = Console()
-complaints = Console(stderr=True)
-
-Config = Annotated[Path, typer.Argument(help="Configuration file (YAML); config/heat_exchanger.yaml is the reference.")]
-AlarmName = Annotated[str, typer.Argument(help="Name of the alarm: asset/tag/rule.")]
-By = Annotated[str, typer.Option("--by", help="Who asks for it; else the user of this machine.")]
-Reason = Annotated[str, typer.Option(help="Why; it is part of the message.")]
 
 
 def main() -> None:
@@ -63,7 +50,7 @@ def run(config: Config) -> None:
     from stream.service import log_to_stderr
 
     log_to_stderr()
-    loaded = _load(config)
+    loaded = read(config)
     notifier = Notifier.from_environment()
     try:
         asyncio.run(Running(config, loaded, notifier=notifier).run())
@@ -124,9 +111,9 @@ def backup(
     from stream.backup import BackupError, back_up
 
     try:
-        size = back_up(state_folder(_load(config)), to)
+        size = back_up(state_folder(read(config)), to)
     except BackupError as error:
-        _fail(str(error))
+        fail(str(error))
     console.print(f"{to}: {size / 2**20:,.1f} MiB", highlight=False)
 
 
@@ -149,7 +136,7 @@ def replay(
     from stream.service import log_to_stderr
 
     log_to_stderr(logging.WARNING)
-    loaded = _load(config)
+    loaded = read(config)
     try:
         run_replay(
             loaded,
@@ -160,7 +147,7 @@ def replay(
             console=console,
         )
     except ReplayError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -176,11 +163,11 @@ def history(
     """Print what the journal holds, newest last: samples, forecasts, verdicts, alerts, statuses."""
     from stream.print_history import HistoryQuery, print_history
 
-    loaded = _load(config)
+    loaded = read(config)
     query = HistoryQuery(tag=tag, kind=kind, since=since, until=until, limit=limit)
     problem = print_history(loaded, query, console=console, as_json=as_json)
     if problem:
-        _fail(problem)
+        fail(problem)
 
 
 @app.command()
@@ -252,64 +239,7 @@ def evaluate(
     )
     problem = evaluate_history(request, console=console, complaints=complaints)
     if problem:
-        _fail(problem)
-
-
-@alarms_app.command("list")
-def alarms_list(config: Config) -> None:
-    """Every alarm that is not normal, with its state, since when and its last message."""
-    from stream.print_history import print_alarms
-
-    problem = print_alarms(_load(config), console=console)
-    if problem:
-        _fail(problem)
-
-
-@alarms_app.command("ack")
-def alarms_ack(config: Config, alarm: AlarmName, by: By = "") -> None:
-    """Acknowledge an alarm. As with all of these, the service takes it within a second, or at its next start."""
-    _ask(config, "acknowledge", alarm, by)
-
-
-@alarms_app.command("accept")
-def alarms_accept(config: Config, alarm: AlarmName, by: By = "") -> None:
-    """Take what a deviation or surprise alarm found for the new normal: the alarm ends, and learning goes on."""
-    _ask(config, "accept", alarm, by)
-
-
-@alarms_app.command("shelve")
-def alarms_shelve(
-    config: Config,
-    alarm: AlarmName,
-    lasting: Annotated[str, typer.Option("--for", help="How long: 30s, 45m, 2h or 1d, at most 30d.")],
-    reason: Reason = "",
-    by: By = "",
-) -> None:
-    """Silence an alarm for a time: it is followed all the same, and speaks again by itself."""
-    from stream.ask import seconds
-
-    for_s = seconds(lasting)
-    if for_s is None:
-        _fail(f"--for: expected 1s to 30d as a number and s, m, h or d, such as 2h, found {lasting!r}")
-    _ask(config, "shelve", alarm, by, for_s=for_s, reason=reason)
-
-
-@alarms_app.command("unshelve")
-def alarms_unshelve(config: Config, alarm: AlarmName, by: By = "") -> None:
-    """End the shelving of an alarm now; if its condition stands, it is raised again."""
-    _ask(config, "unshelve", alarm, by)
-
-
-@alarms_app.command("out-of-service")
-def alarms_out_of_service(config: Config, alarm: AlarmName, reason: Reason = "", by: By = "") -> None:
-    """Silence an alarm until it is put back in service."""
-    _ask(config, "out_of_service", alarm, by, reason=reason)
-
-
-@alarms_app.command("in-service")
-def alarms_in_service(config: Config, alarm: AlarmName, by: By = "") -> None:
-    """Put an alarm back in service; if its condition stands, it is raised again."""
-    _ask(config, "in_service", alarm, by)
+        fail(problem)
 
 
 @model_app.command("fetch")
@@ -320,7 +250,7 @@ def model_fetch() -> None:
     try:
         folder = _fetch_model()
     except WeightsError as error:
-        _fail(str(error))
+        fail(str(error))
     console.print(f"model ready in {folder}", highlight=False)
 
 
@@ -354,30 +284,12 @@ def demo(
             run_demo(console=console, folder=home, speed=speed, seed=seed, scenario=scenario, seconds=seconds)
         )
     except (DemoError, WeightsError) as error:
-        _fail(str(error))
+        fail(str(error))
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     console.print_json(json.dumps(figures))
     console.print(f"The journal stays: givre history {home / 'demo.yaml'}", highlight=False)
-
-
-def _ask(config: Path, command: str, alarm: str, by: str, *, for_s: float | None = None, reason: str = "") -> None:
-    from stream.ask import leave
-
-    problem = leave(_load(config), command, alarm, by=by, for_s=for_s, reason=reason, console=console)
-    if problem:
-        _fail(problem)
-
-
-def _load(path: Path) -> Loaded:
-    from config.errors import ConfigError
-    from config.load import load
-
-    try:
-        return load(path)
-    except ConfigError as error:
-        _fail(str(error))
 
 
 def _fetch_model() -> Path:
@@ -393,8 +305,3 @@ def _fetch_model() -> Path:
             progress.update(task, description=what, completed=share)
 
         return default_model(show)
-
-
-def _fail(message: str) -> NoReturn:
-    complaints.print(f"givre: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(1)

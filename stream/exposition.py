@@ -82,6 +82,12 @@ def _counts(pipeline: Pipeline) -> Iterator[Metric]:
         commands.add_metric([command, result], count)
     yield commands
     yield CounterMetricFamily("givre_alarms_raised", "Alarms that became active.", value=metrics.raised)
+    flood = pipeline.flood
+    yield GaugeMetricFamily("givre_alarms_in_10_min", "Alarms raised in the last 10 minutes.", value=flood.recent)
+    yield CounterMetricFamily("givre_alarm_floods", "Floods: more than 10 alarms in 10 minutes.", value=flood.floods)
+    yield GaugeMetricFamily(
+        "givre_alarms_chattering", "Alarms raised 3 times a minute lately.", value=len(flood.chattering)
+    )
     yield CounterMetricFamily("givre_alarms_cleared", "Alarms that returned to normal.", value=metrics.cleared)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from detectors.records import Status
 from stream.alarm_memory import dump
 from stream.command import obey
+from stream.flood import flood_watch
 from stream.journal import JournalFullError
 from stream.metric import Metrics
 from stream.orders import Orders
@@ -97,6 +98,7 @@ class Pipeline:
         self._memory: dict[str, str] = {}
         self.orders = Orders(journal, clock=clock, carry_out=self._carry_out, keep=self._keep, report=self.report)
         self._command_topics = command_topics
+        self.flood = flood_watch(journal, clock.now())
         self._waiting: list[_Handover] = []
         self._unsaved = asyncio.Event()
         self._room = asyncio.Event()
@@ -253,6 +255,9 @@ class Pipeline:
         harvest = self.lane.harvest()
         self.present.take(harvest.records)
         self.metrics.count(harvest.records)
+        self.flood.take(harvest.records)
+        for status in self.flood.news(self._clock.now()):
+            self.report(status)
         self.model.note(harvest.records)
         if harvest.memories:
             self._memory.update(dump(harvest.memories))

@@ -23,7 +23,6 @@ from detectors.records import (
     Status,
     Verdict,
 )
-from stream import alarm_memory
 from stream.assemble import open_journal, state_folder
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from config.load import Loaded
     from stream.journal import Journal
 
-__all__ = ["HistoryQuery", "print_alarms", "print_history"]
+__all__ = ["HistoryQuery", "print_history"]
 
 KINDS: dict[str, type[Record]] = {
     "sample": Sample,
@@ -93,26 +92,6 @@ def print_history(loaded: Loaded, query: HistoryQuery, *, console: Console, as_j
         )
         # One line each, however long: it goes through grep as often as past a person.
         console.print(line, soft_wrap=True)
-    return ""
-
-
-def print_alarms(loaded: Loaded, *, console: Console) -> str:
-    """Prints every alarm that is not normal."""
-    journal = _open(loaded)
-    if isinstance(journal, str):
-        return journal
-    try:
-        memories = alarm_memory.load(journal.memory(alarm_memory.PREFIX))
-        texts = {alert.alarm: alert.text for alert in journal.history(kinds={Alert}) if isinstance(alert, Alert)}
-    finally:
-        journal.close()
-    standing = {name: memory for name, memory in sorted(memories.items()) if memory.told != "normal"}
-    for name, memory in standing.items():
-        style = "bold red" if memory.told.active else "yellow"
-        console.print(Text.assemble((f"{memory.told:>23}", style), f"  {name}"), soft_wrap=True)
-        console.print(Text(f"{'':>25}{texts.get(name, '')}", style="dim"), soft_wrap=True)
-    if not standing:
-        console.print(f"no alarms: all {len(memories)} that ever changed are normal", highlight=False)
     return ""
 
 
