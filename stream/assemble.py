@@ -17,6 +17,7 @@ from detectors.records import Priority
 from stream import alarm_memory
 from stream.lane import FastLane
 from stream.periphery import build_command_topics, build_sinks, build_sources
+from stream.shelf import Shelf, ShelfError
 from stream.watches import judged_elsewhere, watches
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ __all__ = [
     "build_endpoint",
     "build_lane",
     "build_pipeline",
+    "model_folder",
     "open_journal",
+    "shelf_of",
     "state_folder",
 ]
 
@@ -80,6 +83,11 @@ def state_folder(loaded: Loaded) -> Path:
     if loaded.settings.state_folder is not None:
         return resolve(loaded.settings.state_folder, loaded.folder)
     return Path(os.environ.get("STATE_DIRECTORY", "givre-state")).resolve()
+
+
+def shelf_of(loaded: Loaded) -> Shelf:
+    """Where adapters are kept."""
+    return Shelf(state_folder(loaded) / "adapters")
 
 
 def build_pipeline(
@@ -194,7 +202,7 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
         panel = Panel(members, paths=PATHS)
         described = f"no language model; {said}"
         return Forecasting(panel=panel, learners=learning, description=described, state=state, patient=patient)
-    model = _language_model(settings.model, loaded)
+    model, outdated, doubt = _language_model(settings.model, loaded)
     language = _language_forecaster(settings.model, model, loaded)
     speaker = InTurn(language)
     return Forecasting(
@@ -203,14 +211,16 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
         speaker=speaker,
         reader=language,
         explainer=_explainer(model, settings.language) if settings.model.explain and not patient else None,
-        description=f"{language.description}; {said} and the model",
+        description=f"{language.description}; {said} and the model{doubt}",
         state=state,
         patient=patient,
+        outdated=None if patient else outdated,
     )
 
 
-def _language_model(model: Model, loaded: Loaded) -> LanguageModel:
-    from detectors.language.model import check_sha256, load_model
+def model_folder(model: Model, loaded: Loaded) -> tuple[Path, str | None]:
+    """The language model in Hugging Face layout, fetched or converted if need be, and the checksum it must still have."""
+    from detectors.language.model import check_sha256
     from stream.weights import converted_model, default_model
 
     sha256 = model.sha256
@@ -220,8 +230,39 @@ def _language_model(model: Model, loaded: Loaded) -> LanguageModel:
         if sha256 is not None:
             check_sha256(path, sha256)
         path, sha256 = converted_model(path), None
-    adapter = None if model.adapter is None else resolve(model.adapter, loaded.folder)
-    return load_model(path, device=model.device, sha256=sha256, adapter=adapter)
+    return path, sha256
+
+
+def _language_model(model: Model, loaded: Loaded) -> tuple[LanguageModel, Callable[[], bool], str]:
+    """The model with its adapter, whether another adapter is in use by now, and what is doubtful about it.
+
+    An adapter of the configuration goes before the one in use on the shelf. One of the shelf that cannot be used costs the
+    adapter, not the model.
+    """
+    from detectors.language.error import ModelError
+    from detectors.language.model import load_model
+
+    path, sha256 = model_folder(model, loaded)
+    if model.adapter is not None:
+        adapter = resolve(model.adapter, loaded.folder)
+        return load_model(path, device=model.device, sha256=sha256, adapter=adapter), lambda: False, ""
+    shelf, doubt = shelf_of(loaded), ""
+
+    def in_use() -> Path | None:
+        try:
+            return shelf.current
+        except ShelfError:
+            return None
+
+    chosen = in_use()
+    try:
+        found = load_model(path, device=model.device, sha256=sha256, adapter=chosen)
+    except ModelError as error:
+        if chosen is None:
+            raise
+        found = load_model(path, device=model.device, sha256=sha256)
+        doubt = f"; adapter {chosen.name} is not used: {error}"
+    return found, lambda: in_use() != chosen, doubt
 
 
 def _explainer(model: LanguageModel, language: Language) -> Explainer:

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from stream.cli_alarms import alarms_app
+from stream.cli_train import adapter_app, train
 from stream.terminal import Config, complaints, console, fail, read
 
 __all__ = ["main"]
@@ -33,6 +34,8 @@ app = typer.Typer(
 model_app = typer.Typer(help="Fetch the default language model.", no_args_is_help=True)
 app.add_typer(alarms_app, name="alarms")
 app.add_typer(model_app, name="model")
+app.add_typer(adapter_app, name="adapter")
+app.command()(train)
 
 
 def main() -> None:

@@ -80,6 +80,7 @@ class Forecasting:
 
     `speaker` is that member of the panel and `reader` what it reads with. `state` is the folder that what is learnt is kept in;
     None keeps it nowhere. With `patient`, fits are waited for: a replay has the time, and must give the same each time.
+    `outdated` says whether it should be built anew, since another adapter is in use by now.
     """
 
     panel: Panel
@@ -90,6 +91,7 @@ class Forecasting:
     description: str = ""
     state: Path | None = None
     patient: bool = False
+    outdated: Callable[[], bool] | None = None
 
 
 class Answer(NamedTuple):
@@ -97,7 +99,8 @@ class Answer(NamedTuple):
 
     `forecasts` are the ones to judge by, one for each window of the turn's step that anything can be said of; `opinions` those
     of the language model itself, to look at. `refused` are tags for which it has no room, `faults` says which member of the
-    panel has which trouble, `failure` what became of the language model in this turn. `by_model` is false if the process was
+    panel has which trouble, `failure` what became of the language model in this turn, `renewed` is the
+    description of what was built anew before it. `by_model` is false if the process was
     away.
     """
 
@@ -111,6 +114,7 @@ class Answer(NamedTuple):
     shortfall: str = ""
     faults: tuple[tuple[str, str], ...] = ()
     failure: str = ""
+    renewed: str = ""
     spent: Spent = Spent()
     by_model: bool = False
 
@@ -142,7 +146,25 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
                 reply = Reply(ok=False, detail=f"the model failed: {type(error).__name__}: {error}")
             pipe.send(reply)
             desk.keep()
+            desk = _up_to_date(desk, build, horizon)
         desk.save()
+
+
+def _up_to_date(desk: _Desk, build: Callable[[], Forecasting], horizon: int) -> _Desk:
+    """Another adapter is in use by now: a desk with that one, which goes on with what this one has learnt.
+
+    The old one stays until the new one is ready, and stays for good where it cannot be made.
+    """
+    if not desk.outdated:
+        return desk
+    desk.save()
+    try:
+        fresh = _Desk(build(), horizon)
+        fresh.renewed = fresh.restore()
+    except Exception as error:  # noqa: BLE001 - whatever a new model may suffer from, the one that works goes on
+        desk.stay(f"it cannot be built anew: {type(error).__name__}: {error}")
+        return desk
+    return fresh
 
 
 def _next(pipe: Connection, desk: _Desk) -> Turn | None:
@@ -165,6 +187,18 @@ class _Desk:
         self._fits = _Fits()
         self._told: dict[str, datetime] = {}
         self._saved_at = time.monotonic()
+        self._stays = ""
+        self.renewed = ""
+        """What is to be said with the next answer of what was built anew."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it should be built anew."""
+        return not self._stays and self._all.outdated is not None and self._all.outdated()
+
+    def stay(self, why: str) -> None:
+        """It goes on as it is, whatever else is in use by now."""
+        self._stays = why
 
     @property
     def _learnt(self) -> dict[str, Keepable]:
@@ -210,6 +244,7 @@ class _Desk:
     def answer(self, turn: Turn) -> Answer:
         """Reads, draws, then lets the panel learn and forecast. What befalls the language model costs its own part alone."""
         begun = time.perf_counter()
+        renewed, self.renewed = self.renewed, ""
         failure, read_at = "", begun
         scores: list[Score] = []
         opinions: list[Forecast] = []
@@ -244,8 +279,9 @@ class _Desk:
             explanations=self._explained(turn),
             refused=() if reader is None else tuple(reader.refused),
             shortfall="" if reader is None else reader.shortfall,
-            faults=tuple(sorted((self._panel.faults | self._fits.faults).items())),
+            faults=tuple(sorted((self._panel.faults | self._fits.faults | self._staying).items())),
             failure=failure,
+            renewed=renewed,
             spent=spent,
             by_model=True,
         )
@@ -255,6 +291,10 @@ class _Desk:
             return ()
         self._all.explainer.want(turn.raised)
         return self._all.explainer.finished()
+
+    @property
+    def _staying(self) -> dict[str, str]:
+        return {"adapter": self._stays} if self._stays else {}
 
     def _fit(self) -> None:
         self._refit({tag: partial(self._panel.refit, tag) for tag in self._panel.due})

@@ -151,6 +151,9 @@ class ModelLane:
                         self._fail(answer.failure, "the other forecasters go on")
                     elif turn.read or turn.forecast or not self._errors:
                         self._recover()
+                    if answer.renewed:
+                        self._described = answer.renewed
+                        self._say(ok=True, detail=self._described)
                     self._say_shortfall(answer.shortfall)
                     self._say_faults(answer.faults)
                     return answer

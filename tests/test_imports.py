@@ -16,6 +16,7 @@ SETTINGS_IN_STREAM = {
     "watches",
     "learners",
     "cli",
+    "cli_train",
     "cli_alarms",
     "terminal",
     "print_alarms",

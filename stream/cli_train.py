@@ -1,0 +1,166 @@
+"""What can be said of training at the command line? `givre train`, and `givre adapter` for what came of it."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stream.terminal import Config, complaints, console, fail, read
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from config.load import Loaded
+    from detectors.records import Alert
+    from stream.shelf import Shelf
+
+__all__ = ["adapter_app", "train"]
+
+adapter_app = typer.Typer(help="The adapters of the language model: list, promote, roll back.", no_args_is_help=True)
+UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def train(
+    config: Config,
+    history: Annotated[Path, typer.Argument(help="A CSV or Parquet file: a row per change, or a column per tag.")],
+    lasting: Annotated[str, typer.Option("--for", help="At most so long: 6h, 30min; else every epoch.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="Only this tag; may be given again.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="A period to leave out, FROM/TO: 2014-11-01/2014-12-31; may be given again."),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="ours, or study: what the field study recommends (rank 32, 4 epochs).")
+    ] = "ours",
+    rank: Annotated[
+        int | None, typer.Option(min=1, max=512, help="Rank of the adapter, in place of the preset's.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the history, in place of the preset's.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the adapter; else the date and time.")] = "",
+    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Put it to use if it is better.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; else that of the configuration.")] = "",
+    period: Annotated[
+        float | None, typer.Option(min=1e-3, help="Seconds between steps; else the most common spacing.")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of dates without one.")] = "UTC",
+) -> None:
+    """Train the language model on the plant's own history; it is used only if it proves better on held-out days.
+
+    Ctrl-C stops and saves; the same command goes on from there. The running service is not disturbed.
+    """
+    from stream.assemble import model_folder
+    from stream.train import TrainingRequest
+    from stream.train import train as train_on
+
+    loaded = read(config)
+    model = loaded.settings.model
+    if model is None:
+        fail(
+            "training: expected a section `model` in the configuration, found none: there is no language model to train"
+        )
+    stopping: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals are handled
+        # A second Ctrl-C ends it at once, as usual.
+        stopping.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    request = TrainingRequest(
+        history=history,
+        model=lambda: model_folder(model, loaded)[0],
+        shelf=_shelf(loaded).folder,
+        context=model.context,
+        min_context=model.min_context,
+        device=device or model.device,
+        tags=tuple(tag or ()),
+        excluded=tuple(exclude or ()),
+        alerts=_alerts(loaded),
+        preset=preset,
+        rank=rank,
+        epochs=epochs,
+        budget_s=_seconds(lasting),
+        name=name,
+        period_s=period,
+        timezone=timezone,
+        promote=promote,
+    )
+    problem = train_on(
+        request, console=console, complaints=complaints, stop=lambda: bool(stopping), now=datetime.now(UTC)
+    )
+    if problem:
+        fail(problem)
+
+
+@adapter_app.command("list")
+def adapter_list(config: Config) -> None:
+    """Every adapter on the shelf, what it gained on held-out days, and which one is in use."""
+    from stream.print_training import print_shelf
+
+    print_shelf(_shelf(read(config)), console)
+
+
+@adapter_app.command()
+def promote(config: Config, name: Annotated[str, typer.Argument(help="Name of the adapter.")]) -> None:
+    """Use an adapter from now on, whatever its trial said; a running service takes it between two turns."""
+    from stream.shelf import ShelfError
+
+    try:
+        _shelf(read(config)).promote(name)
+    except ShelfError as error:
+        fail(str(error))
+    console.print(f"{name} is used from now on", highlight=False)
+
+
+@adapter_app.command("roll-back")
+def roll_back(config: Config) -> None:
+    """Use the one before again; the first of all is the model as it came."""
+    from stream.shelf import ShelfError
+
+    try:
+        name = _shelf(read(config)).roll_back()
+    except ShelfError as error:
+        fail(str(error))
+    console.print(f"{name or 'the model as it came'} is used from now on", highlight=False)
+
+
+def _shelf(loaded: Loaded) -> Shelf:
+    from stream.assemble import shelf_of
+
+    return shelf_of(loaded)
+
+
+def _alerts(loaded: Loaded) -> list[Alert]:
+    """What the service's journal holds of alarms, if there is one: what stood in alarm is not learnt."""
+    from detectors.records import Alert
+    from stream.assemble import open_journal, state_folder
+
+    if not (state_folder(loaded) / "journal.sqlite3").exists():
+        return []
+    journal = open_journal(loaded)
+    try:
+        return [record for record in journal.history(kinds={Alert}) if isinstance(record, Alert)]
+    finally:
+        journal.close()
+
+
+def _seconds(text: str) -> float:
+    """A duration as people write it: 6h, 30min, 90."""
+    if not text:
+        return float("inf")
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(number) :].strip() or "s"
+    try:
+        found = float(number) * UNITS[unit]
+    except (ValueError, KeyError):
+        found = 0.0
+    if not found > 0:
+        fail(f"--for: expected a duration such as 6h or 30min, found {text[:40]!r}")
+    return found

@@ -1,0 +1,135 @@
+"""What does a user see of a training? What will be learnt, how the trial went, and the texts themselves as Parquet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from detectors.evaluation.grid import span_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from detectors.training.apprentice import Lesson
+    from detectors.training.dataset import Dataset, Example
+    from detectors.training.promotion import Trial
+    from stream.shelf import Shelf
+
+__all__ = ["print_account", "print_shelf", "print_trial", "write_texts"]
+
+
+def print_account(dataset: Dataset, console: Console) -> None:
+    """A row per tag: its steps, what of them is left out, and how many values each part has."""
+    table = _table(
+        "what will be learnt", ("tag", "every", "steps", "holes", "left out", "learn", "tune", "judge", "read")
+    )
+    for share in dataset.shares:
+        table.add_row(
+            share.tag,
+            span_words(share.period_s),
+            f"{share.steps:,}",
+            f"{share.holes:,}",
+            f"{share.left_out:,}",
+            *(f"{share.values[part]:,}" for part in ("learn", "tune", "judge")),
+            f"{share.repeats:.1f} x",
+        )
+    console.print(table)
+    console.print(
+        "  learn, tune, judge: values of each part, oldest first, a gap between them; read: how often a value is read in one "
+        "pass over the texts",
+        style="dim",
+        highlight=False,
+    )
+    for line in dataset.left_out:
+        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+
+
+def print_trial(trial: Trial, lesson: Lesson, console: Console) -> None:
+    """A row per tag: what champion and challenger gave to the held-out values, and how their forecasts compare."""
+    table = _table("held-out days", ("tag", "values", "before", "after", "gain", "pinball"))
+    for tag in trial.tags:
+        table.add_row(
+            tag.tag,
+            f"{tag.values:,}",
+            f"{tag.champion:.3f}",
+            f"{tag.challenger:.3f}",
+            f"{tag.gain:+.3f}",
+            "" if tag.pinball is None else f"x {tag.pinball:.3f}",
+        )
+    console.print(table)
+    pinball = (
+        "" if trial.pinball is None else f", pinball loss of its forecasts {trial.pinball:.3f} times the one before"
+    )
+    console.print(
+        f"  gain {trial.gain:+.3f} nats per value, by chance with probability {trial.chance:.4f}{pinball}\n"
+        f"  {lesson.steps} steps in {span_words(round(lesson.seconds))}, {lesson.tokens_per_s:.0f} tokens/s",
+        highlight=False,
+    )
+
+
+def print_shelf(shelf: Shelf, console: Console) -> None:
+    """A row per adapter, the one in use marked."""
+    if not shelf.names:
+        console.print(f"no adapter in {shelf.folder}: `givre train` makes one", highlight=False, markup=False)
+        return
+    table = _table("adapters", ("tag", "in use", "gain, nats", "by chance", "pinball", "tags", "trial"))
+    table.columns[0].header = "name"
+    current = shelf.current
+    for name in shelf.names:
+        card = shelf.card(name)
+        pinball = card.get("pinball")
+        table.add_row(
+            name,
+            "*" if current is not None and current.name == name else "",
+            f"{card.get('gain_nats', float('nan')):+.3f}",
+            f"{card.get('chance', float('nan')):.4f}",
+            "" if pinball is None else f"x {pinball:.3f}",
+            str(len(card.get("scores", ()))),
+            "better" if card.get("promoted") else "refused",
+        )
+    console.print(table)
+    if current is None:
+        console.print("in use: the model as it came", highlight=False)
+
+
+def write_texts(dataset: Dataset, folder: Path, separator: str) -> None:
+    """The texts as `texts.parquet`, a prompt and a response each, as tools for supervised fine-tuning read them.
+
+    Without pyarrow there is no such file; nothing of the training needs it.
+    """
+    if find_spec("pyarrow") is None:
+        return
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [(part, text) for part, texts in dataset.parts.items() for text in texts]
+    table = pa.table(
+        {
+            "prompt": [_spelt(text, 0, text.known, separator) for _, text in rows],
+            "response": [_spelt(text, text.known, len(text.cells), separator) for _, text in rows],
+            "tag": [text.tag for _, text in rows],
+            "part": [part for part, _ in rows],
+            "begin": [datetime.fromtimestamp(text.at, UTC) for _, text in rows],
+            "low": [text.low for _, text in rows],
+            "cell": [text.cell for _, text in rows],
+        }
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(table, folder / "texts.parquet")
+
+
+def _spelt(text: Example, first: int, end: int, separator: str) -> str:
+    return "".join(f"{cell:03d}{separator}" for cell in text.cells[first:end])
+
+
+def _table(title: str, heads: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in heads:
+        table.add_column(head, justify="left" if head == "tag" else "right", no_wrap=head != "tag")
+    return table

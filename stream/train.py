@@ -1,0 +1,210 @@
+"""What does `givre train` do? Reads the history, trains an adapter on it, lets it compete, and promotes it only if it wins."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from datetime import datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from detectors.evaluation.grid import span_words
+from detectors.training.dataset import DatasetError, Recipe, prepare
+from detectors.training.promotion import judge
+from stream.print_training import print_account, print_trial, write_texts
+from stream.recording import read_recording
+from stream.shelf import Shelf, ShelfError
+from stream.sources.history import HistoryError, read_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from detectors.evaluation.backtest import Series
+    from detectors.records import Alert
+    from detectors.training.apprentice import Apprentice, Lesson
+    from detectors.training.dataset import Dataset
+    from detectors.training.lora import Progress as Steps
+
+__all__ = ["TrainingRequest", "spans_in_alarm", "train"]
+
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRequest:
+    """The command line, and what the configuration says of the model; see the help of `givre train`.
+
+    `model` is its folder, `shelf` where adapters are kept, `context` and `min_context` those of the service. `alerts` are those
+    of the service's journal.
+    """
+
+    history: Path
+    model: Callable[[], Path]
+    shelf: Path
+    context: int
+    min_context: int
+    device: str = "auto"
+    tags: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    alerts: Sequence[Alert] = ()
+    preset: str = "ours"
+    rank: int | None = None
+    epochs: int | None = None
+    budget_s: float = float("inf")
+    name: str = ""
+    period_s: float | None = None
+    timezone: str = "UTC"
+    promote: bool = True
+
+
+def train(
+    request: TrainingRequest, *, console: Console, complaints: Console, stop: Callable[[], bool], now: datetime
+) -> str | None:
+    """Prints all that comes of it; returns what is wrong with the input, in one sentence, or None."""
+    if find_spec("torch") is None or find_spec("peft") is None:
+        return "training: expected the packages torch and peft, found none. Install them: pip install 'givre[model]'"
+    from detectors.language.error import ModelError
+    from detectors.training.checkpoint import CheckpointError
+
+    try:
+        _train(request, console=console, complaints=complaints, stop=stop, now=now)
+    except (DatasetError, HistoryError, ShelfError, ModelError, CheckpointError) as error:
+        return str(error)
+    except ValueError as error:
+        # Settings that make no sense, or a checkpoint of others.
+        return f"{error}. Remove {request.shelf / 'unfinished'} to begin anew"
+    except OSError as error:
+        return f"training: {error}"
+    return None
+
+
+def _train(
+    request: TrainingRequest, *, console: Console, complaints: Console, stop: Callable[[], bool], now: datetime
+) -> None:
+    from detectors.language.model import spare_cores
+    from detectors.training.apprentice import Apprentice
+    from detectors.training.lora import PRESETS
+
+    shelf = Shelf(request.shelf)
+    name = request.name or f"{now:%Y-%m-%d-%H%M}"
+    place = shelf.path(name)
+    if request.preset not in PRESETS:
+        raise DatasetError(f"--preset: expected one of {', '.join(PRESETS)}, found {request.preset!r}")
+    changes = {key: value for key in ("rank", "epochs") if (value := getattr(request, key)) is not None}
+    settings = replace(PRESETS[request.preset], **changes)
+    recording = read_recording(request.history, tags=request.tags, timezone=request.timezone)
+    groups, left_out = recording.lay(period_s=request.period_s)
+    for line in left_out:
+        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+    dataset = prepare(groups, _recipe(request, now))
+    print_account(dataset, console)
+    apprentice = Apprentice(
+        request.model(),
+        dataset,
+        settings,
+        champion=shelf.current,
+        device=request.device,
+        budget_s=request.budget_s,
+        threads=spare_cores(),
+    )
+    console.print(f"memory: {apprentice.plan}", highlight=False)
+    write_texts(dataset, shelf.unfinished, apprentice.separator)
+    lesson = _work(apprentice, shelf.unfinished, complaints, stop)
+    if not lesson.finished:
+        console.print("stopped, and saved: the same command goes on from here", highlight=False)
+        return
+    trial = judge(lesson.blocks, apprentice.contest(shelf.unfinished, _asked(groups, dataset)))
+    told = {"trained_at": now.isoformat(), "history": request.history.name}
+    apprentice.write_card(shelf.unfinished, lesson, trial, told=told)
+    for leftover in ("checkpoint", "checkpoint.old"):
+        shutil.rmtree(shelf.unfinished / leftover, ignore_errors=True)
+    shelf.unfinished.rename(place)
+    print_trial(trial, lesson, console)
+    if not trial.promoted:
+        why = "; ".join(trial.objections)
+        console.print(f"refused: {name} stays on the shelf: {why}", style="yellow", highlight=False, markup=False)
+    elif request.promote:
+        shelf.promote(name)
+        console.print(
+            f"promoted: {name} is used from now on; `givre adapter roll-back` takes it back",
+            style="green",
+            highlight=False,
+        )
+    else:
+        console.print(f"on the shelf: {name} is better; `givre adapter promote` puts it to use", highlight=False)
+
+
+def spans_in_alarm(alerts: Sequence[Alert], *, now: datetime) -> dict[str, list[Span]]:
+    """From when to when alarms stood, by tag; an alarm that has not ended stands until now."""
+    standing: dict[str, tuple[str, datetime]] = {}
+    found: dict[str, list[Span]] = {}
+    for alert in alerts:
+        if alert.state.active:
+            standing.setdefault(alert.alarm, (alert.tag, alert.since))
+        elif alert.alarm in standing:
+            tag, since = standing.pop(alert.alarm)
+            found.setdefault(tag, []).append((since, alert.at))
+    for tag, since in standing.values():
+        found.setdefault(tag, []).append((since, now))
+    return found
+
+
+def _recipe(request: TrainingRequest, now: datetime) -> Recipe:
+    excluded = []
+    for text in request.excluded:
+        begin, slash, end = text.partition("/")
+        try:
+            span = read_moment(begin, ZoneInfo(request.timezone)), read_moment(end, ZoneInfo(request.timezone))
+        except ValueError as error:
+            raise DatasetError(
+                f"--exclude: expected FROM/TO (2014-11-01/2014-12-31), found {text[:80]!r}: {error}"
+            ) from None
+        if not slash or not span[0] < span[1]:
+            raise DatasetError(f"--exclude: expected FROM before TO, found {text[:80]!r}")
+        excluded.append(span)
+    return Recipe(
+        context=request.context,
+        min_context=request.min_context,
+        excluded=tuple(excluded),
+        alarms=spans_in_alarm(request.alerts, now=now),
+    )
+
+
+def _asked(groups: Sequence[Sequence[Series]], dataset: Dataset) -> list[tuple[Series, int, int]]:
+    """Each tag that was learnt with the first and the last step of the part that judges."""
+    spans = {share.tag: share.spans["judge"] for share in dataset.shares}
+    found = []
+    for series in (series for group in groups for series in group):
+        if series.tag in spans:
+            first, last = (round((at - series.start_at).total_seconds() / series.period_s) for at in spans[series.tag])
+            found.append((series, first, last + 1))
+    return found
+
+
+def _work(apprentice: Apprentice, folder: Path, complaints: Console, stop: Callable[[], bool]) -> Lesson:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} steps, {task.fields[nats]}, {task.fields[left]} left"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=complaints) as progress:
+        task = progress.add_task("training", total=1, nats="reading what judges", left="?")
+
+        def show(steps: Steps) -> None:
+            best = "" if steps.best is None else f", held out {steps.best:.3f}"
+            progress.update(
+                task,
+                completed=steps.step,
+                total=steps.steps,
+                nats=f"{steps.learnt:.3f} nats{best}",
+                left=span_words(max(round(steps.left_s), 0)),
+            )
+
+        return apprentice.work(folder, show=show, stop=stop)
