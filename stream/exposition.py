@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from stream.flood import PLANT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
@@ -102,7 +104,8 @@ def _latencies(pipeline: Pipeline) -> Iterator[Metric]:
 def _parts(pipeline: Pipeline) -> Iterator[Metric]:
     part = GaugeMetricFamily("givre_part_ok", "1 where a part is well, else 0; /health says why.", labels=["part"])
     for status in list(pipeline.statuses.values()):
-        part.add_metric([status.subject], float(status.ok))
+        if not status.subject.startswith(PLANT):
+            part.add_metric([status.subject], float(status.ok))
     yield part
     yield GaugeMetricFamily(
         "givre_model_up", "Whether the model lane's process answers.", value=float(pipeline.model.up)

@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from detectors.records import Record
     from stream.journal import Journal
 
-__all__ = ["CHATTER", "CHATTERS_FROM", "CHATTER_SPAN", "FLOOD", "SPAN", "Flood", "FloodWatch", "flood_watch", "raised"]
+__all__ = [
+    "CHATTER",
+    "CHATTERS_FROM",
+    "CHATTER_SPAN",
+    "FLOOD",
+    "PLANT",
+    "SPAN",
+    "Flood",
+    "FloodWatch",
+    "flood_watch",
+    "raised",
+]
 
 SPAN = timedelta(minutes=10)
 BEGINS_ABOVE = 10
@@ -30,8 +41,9 @@ CHATTERS_FROM = 3
 MOST_NAMED = 3
 LOOK_BACK = timedelta(hours=1)
 """Of a flood that began before that only the end is known after a restart."""
-FLOOD, CHATTER = "alarms.flood", "alarms.chatter"
-"""Subjects of the statuses."""
+PLANT = "alarms."
+FLOOD, CHATTER = f"{PLANT}flood", f"{PLANT}chatter"
+"""Subjects of the statuses: of the plant, and not of Givre's own health."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -35,6 +35,7 @@ _STATE_STYLE = {
     AlarmState.RETURNED_UNACKNOWLEDGED: "yellow",
     AlarmState.NORMAL: "green",
     AlarmState.SHELVED: "cyan",
+    AlarmState.SUPPRESSED: "cyan",
     AlarmState.OUT_OF_SERVICE: "cyan",
 }
 _STATE_WORD = {
@@ -43,6 +44,7 @@ _STATE_WORD = {
     AlarmState.RETURNED_UNACKNOWLEDGED: "returned",
     AlarmState.NORMAL: "normal",
     AlarmState.SHELVED: "shelved",
+    AlarmState.SUPPRESSED: "suppressed",
     AlarmState.OUT_OF_SERVICE: "out of service",
 }
 
@@ -117,7 +119,7 @@ class View:
         )
 
     def _alarms(self) -> RenderableType:
-        standing = [alarm for alarm in self._pipeline.lane.alarms.values() if alarm.memory.state.active]
+        standing = [alarm for alarm in self._pipeline.lane.alarms.values() if alarm.memory.told.active]
         head = Text(
             f"{len(standing)} standing: {_names(standing)}", style="bold red" if standing else "green", no_wrap=True
         )

@@ -108,6 +108,10 @@ TRANSITIONS: tuple[tuple[str, Told], ...] = (
             note="valve is being changed",
         ),
     ),
+    (
+        "suppressed",
+        _turned(AlarmState.SUPPRESSED, AlarmState.UNACKNOWLEDGED, note="exchanger/chilled_water/high_high"),
+    ),
     ("out of service", _turned(AlarmState.OUT_OF_SERVICE, AlarmState.NORMAL, by="anna")),
     (
         "suppressed",

@@ -17,7 +17,8 @@ import pytest
 
 from detectors.facts import Facts, Part
 from detectors.records import AlarmState, Alert, Explanation, Priority, Reply, Sample, Status, Verdict
-from stream.sinks.mqtt import MqttSink, alert_message, explanation_message, status_message
+from stream.command import COMMANDS, CommandError, parse
+from stream.sinks.mqtt import MqttSink, alert_message, explanation_message, reply_message, status_message
 from stream.sinks.sink import SinkUnavailableError
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -240,8 +241,46 @@ def test_the_schema_refuses_what_is_none_of_ours():
 def test_the_example_of_the_page_is_as_the_schema_says():
     page = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text()
     examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
-    assert len(examples) == 2
+    assert len(examples) == 4
     assert all(conforms(example, SCHEMA) for example in examples)
+
+
+def test_the_command_of_the_page_is_one_and_its_keys_are_those_that_are_taken():
+    page = (Path(__file__).parents[3] / "docs" / "alerts.md").read_text()
+    (example,) = [block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "for_s" in block]
+    command = parse(example)
+    assert (command.id, command.for_s) == ("desk-3-0042", 7200)
+    described = SCHEMA["$defs"]["command"]["properties"]
+    assert described["command"]["enum"] == list(COMMANDS)
+    with pytest.raises(CommandError, match=f"keys: expected among {', '.join(described)}, found 'other'"):
+        parse('{"other": 1}')
+
+
+def test_the_states_of_the_schema_are_those_there_are():
+    assert set(SCHEMA["$defs"]["state"]["enum"]) == set(AlarmState)
+
+
+@pytest.mark.parametrize("topic", ["givre/demo/command/reply", None])
+async def test_a_reply_goes_out_where_commands_are_taken_and_nowhere_else(mosquitto, topic):
+    reply = Reply(
+        id="k-1",
+        at=AT,
+        command="shelve",
+        alarm="exchanger/out/tolerance",
+        by="ana",
+        reason="",
+        via="alerts",
+        done=False,
+        text="refused, it is Sunday",
+    )
+    assert conforms(json.loads(reply_message(reply, "demo")), SCHEMA)
+    sink = make(mosquitto, reply_topic=topic)
+    async with watching(mosquitto) as seen:
+        assert await sink.write([reply, status("last")]) == []
+        await until(lambda: any(topic.endswith("status/last") for topic, _, _ in seen))
+    await sink.close()
+    replies = [(message["id"], message["result"]) for found, message, _ in seen if found.endswith("/reply")]
+    assert replies == ([("k-1", "refused")] if topic else [])
 
 
 async def test_an_explanation_goes_out_on_a_topic_of_its_own_and_is_not_kept_there(mosquitto, sink):
