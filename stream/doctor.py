@@ -27,6 +27,7 @@ from stream import alarm_memory
 from stream.assemble import state_folder
 from stream.check import check, named_files
 from stream.entry import KINDS, decode, moment
+from stream.flood import PLANT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -233,6 +234,9 @@ def _statuses(db: sqlite3.Connection, page: Page) -> None:
         do = (
             "start the service: systemctl start givre" if subject == "service" else f"see to {subject}: {status.detail}"
         )
+        if subject.startswith(PLANT):
+            page.add("alarms", "ok" if status.ok else "look", text, "" if status.ok else "look: givre alarms flood")
+            continue
         page.add("parts", "ok" if status.ok else "bad", text, "" if status.ok else do)
 
 
@@ -268,7 +272,7 @@ def _alarms(db: sqlite3.Connection, page: Page) -> None:
     texts = db.execute(
         "SELECT key, text FROM memory WHERE substr(key, 1, ?) = ?", (len(alarm_memory.PREFIX), alarm_memory.PREFIX)
     )
-    standing = {name: m.told for name, m in alarm_memory.load(dict(texts)).items() if m.told != "normal"}
+    standing = {name: m.shown for name, m in alarm_memory.load(dict(texts)).items() if m.shown != "normal"}
     for name, state in sorted(standing.items()):
         page.add("alarms", "look", f"{name}: {state}", "see to the alarms: givre alarms list")
     if not standing:
