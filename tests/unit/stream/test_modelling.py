@@ -426,3 +426,48 @@ async def test_new_alerts_are_explained_between_the_turns_which_do_not_wait(benc
     assert [one.sequence for one in found] == [1, 2, 4, 5, 6, 7]
     assert all(one.by_model and one.text.startswith("It shows 9 where 8") for one in found)
     assert longest_s < 0.5
+
+
+def changing(folder: Path) -> Forecasting:
+    """One that is outdated once there is a file `other` beside it, and is described by what was there when it was built."""
+    found = (folder / "other").exists()
+    if (folder / "broken").exists():
+        raise ValueError("adapter: expected another base model")
+    return Forecasting(
+        panel=Panel([Fake("other", lies=False)]),
+        state=folder,
+        description="second" if found else "first",
+        outdated=lambda: (folder / "other").exists() != found,
+    )
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_another_adapter_is_taken_between_two_turns_and_one_that_cannot_be_is_not(
+    tmp_path: Path, broken: bool
+) -> None:
+    said: list[Status] = []
+    lane = ModelLane(
+        partial(changing, tmp_path), fallback=Fake("fallback", lies=False), horizon=HORIZON, report=said.append,
+        clock=SystemClock(),
+    )  # fmt: skip
+    task = asyncio.create_task(lane.run())
+    bench = Bench(lane)
+    await bench.until(lambda: lane.up)
+    pid = lane.pid
+    assert (await bench.ask()).forecaster == "panel"
+    if broken:
+        (tmp_path / "broken").touch()
+    (tmp_path / "other").touch()
+    for i in range(3):
+        window = replace(WINDOW, end_at=T0 + timedelta(seconds=10 * i))
+        answer = await lane.ask(Turn((window,)))
+        assert answer.by_model
+    assert lane.pid == pid
+    details = [(status.subject, status.ok, status.detail) for status in said]
+    if broken:
+        assert details[-1][:2] == ("model.panel", False)
+        assert "adapter is left out, it cannot be built anew" in details[-1][2]
+    else:
+        assert details[-1] == ("model", True, "second")
+    task.cancel()
+    await asyncio.wait([task])

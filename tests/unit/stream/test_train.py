@@ -1,0 +1,146 @@
+"""`givre train`, from a file of history to an adapter in use, and what it says of a history that will not do."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pyarrow import parquet
+from rich.console import Console
+from typer.testing import CliRunner
+
+from detectors.records import AlarmState, Alert, Priority
+from detectors.training import lora
+from stream.cli import app
+from stream.shelf import Shelf
+from stream.train import TrainingRequest, spans_in_alarm, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+QUICK = lora.Settings(rank=8, alpha=16, rate=2e-2, batch=8, epochs=4, look_every=5, patience=20)
+
+
+def recorded(path: Path, steps: int = 3000, value: Callable[[int], float] | None = None) -> Path:
+    course = value or (lambda i: (5.0 if i % 8 < 4 else 7.0) + (0.2 if i % 2 else 0.0))
+    rows = [f"{NOW + timedelta(minutes=i):%Y-%m-%dT%H:%M:%SZ},{course(i):.3f}" for i in range(steps)]
+    path.write_text("\n".join(["time,hx/t", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def ask(tiny_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(lora.PRESETS, "ours", QUICK)
+
+    def run(history: Path, **changes: object) -> tuple[str | None, str]:
+        said = io.StringIO()
+        request = TrainingRequest(
+            **{
+                "history": history,
+                "model": tiny_model,
+                "shelf": tmp_path / "adapters",
+                "context": 24,
+                "min_context": 8,
+                "device": "cpu",
+                "name": "first",
+                **changes,
+            }  # type: ignore[arg-type] # all of them are right
+        )
+        console = Console(file=said, width=120)
+        problem = train(request, console=console, complaints=Console(file=io.StringIO()), stop=lambda: False, now=NOW)
+        return problem, said.getvalue()
+
+    return run
+
+
+def test_an_adapter_that_proves_better_is_promoted_and_its_texts_can_be_read_by_others(ask, tmp_path: Path) -> None:
+    problem, said = ask(recorded(tmp_path / "h.csv"))
+    assert problem is None
+    assert "promoted: first is used from now on" in said
+    shelf = Shelf(tmp_path / "adapters")
+    assert shelf.current == tmp_path / "adapters" / "first"
+    card = shelf.card("first")
+    assert card["gain_nats"] > 0.2
+    assert card["history"] == "h.csv"
+    assert not shelf.unfinished.exists()
+    texts = parquet.read_table(tmp_path / "adapters" / "first" / "texts.parquet").to_pylist()
+    assert {row["part"] for row in texts} == {"learn", "tune", "judge"}
+    assert all(len(row["prompt"]) % 4 == 0 and row["response"].endswith(",") for row in texts)
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "changes", "said"),
+    [
+        (100, None, {}, "more steps of each tag are missing"),
+        (3000, lambda _: 5.0, {}, "the value never changes (5)"),
+        (3000, None, {"excluded": ("2026-01-01/2027-01-01",)}, "every step with a value is in alarm or excluded"),
+        (3000, None, {"excluded": ("2026-13-01/2027-01-01",)}, "--exclude: expected FROM/TO"),
+        (3000, None, {"excluded": ("2027-01-01/2026-01-01",)}, "--exclude: expected FROM before TO"),
+        (3000, None, {"preset": "best"}, "--preset: expected one of ours, study, found 'best'"),
+        (3000, None, {"name": "a/b"}, "expected a name of letters"),
+        (3000, None, {"tags": ("nope",)}, "nope"),
+    ],
+)
+def test_what_will_not_do_is_said_and_nothing_is_left_in_use(  # noqa: PLR0917 - the table's columns and two fixtures
+    ask, tmp_path: Path, steps: int, value: Callable[[int], float] | None, changes: dict, said: str
+) -> None:
+    problem, _ = ask(recorded(tmp_path / "h.csv", steps, value), **changes)
+    assert problem is not None
+    assert said in problem
+    assert Shelf(tmp_path / "adapters").current is None
+
+
+def test_an_interrupted_folder_that_is_damaged_is_said(ask, tmp_path: Path) -> None:
+    left = tmp_path / "adapters" / "unfinished" / "checkpoint"
+    left.mkdir(parents=True)
+    (left / "state.json").write_text("{}")
+    (left / "numbers.safetensors").write_bytes(b"half")
+    problem, _ = ask(recorded(tmp_path / "h.csv"))
+    assert problem is not None
+    assert "Remove the folder to begin anew" in problem
+
+
+def test_what_stood_in_alarm_is_left_out_from_its_begin_to_its_end() -> None:
+    def alert(state: AlarmState, previous: AlarmState, minute: float, rule: str = "tolerance") -> Alert:
+        at = NOW + timedelta(minutes=minute)
+        return Alert(
+            tag="hx/t", rule=rule, sequence=1, state=state, previous=previous, at=at,
+            since=at - timedelta(minutes=1), priority=Priority.LOW, text="",
+        )  # fmt: skip
+
+    told = [
+        alert(AlarmState.UNACKNOWLEDGED, AlarmState.NORMAL, 10),
+        alert(AlarmState.ACKNOWLEDGED, AlarmState.UNACKNOWLEDGED, 12),
+        alert(AlarmState.NORMAL, AlarmState.ACKNOWLEDGED, 20),
+        alert(AlarmState.UNACKNOWLEDGED, AlarmState.NORMAL, 30, "stale"),
+    ]
+    found = spans_in_alarm(told, now=NOW + timedelta(hours=1))
+    minutes = [tuple((at - NOW).total_seconds() / 60 for at in span) for span in found["hx/t"]]
+    assert minutes == [(9, 20), (29, 60)]
+
+
+def test_the_command_line_lists_promotes_and_rolls_back(tmp_path: Path) -> None:
+    sample = Path(__file__).parents[3] / "config" / "heat_exchanger.yaml"
+    path = tmp_path / "plant.yaml"
+    path.write_text(f"state_folder: {tmp_path / 'state'}\n" + sample.read_text(encoding="utf-8"))
+    runner = CliRunner()
+    assert "givre train" in runner.invoke(app, ["adapter", "list", str(path)]).output
+    for name, gain in (("spring", 0.2), ("summer", math.pi / 10)):
+        folder = tmp_path / "state" / "adapters" / name
+        folder.mkdir(parents=True)
+        (folder / "card.json").write_text(
+            json.dumps({"gain_nats": gain, "chance": 0.001, "scores": [1], "promoted": True})
+        )
+    assert runner.invoke(app, ["adapter", "promote", str(path), "summer"]).exit_code == 0
+    said = runner.invoke(app, ["adapter", "list", str(path)]).output
+    assert "+0.314" in said
+    assert "*" in said
+    assert "the model as it came" in runner.invoke(app, ["adapter", "roll-back", str(path)]).output
+    assert runner.invoke(app, ["adapter", "roll-back", str(path)]).exit_code == 1
+    assert runner.invoke(app, ["train", str(path), str(tmp_path / "h.csv"), "--for", "soon"]).exit_code == 1
