@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from config.alarm import alarms
 from config.endpoint import InfluxSink, MqttSink, MqttSource, OpcuaSource
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ def doubts(settings: Settings) -> Iterator[tuple[Key, str]]:
             for part in (_signal(tag, settings), _band(tag), _alarms(tag, settings)):
                 yield from ((at + key, text) for key, text in part)
     yield from _shared(settings)
+    yield from _suppressions(settings)
     for source_name, source in settings.sources.items():
         if isinstance(source, MqttSource):
             yield from _wire(("sources", source_name), source)
     for sink_name, sink in settings.sinks.items():
         if isinstance(sink, MqttSink):
             yield from _wire(("sinks", sink_name), sink)
+            yield from _commands(("sinks", sink_name, "commands"), sink)
         elif urlsplit(sink.url).scheme == "http" and _has_login(sink) and not _is_here(urlsplit(sink.url).hostname):
             yield ("sinks", sink_name, "url"), "token or password go over the network unencrypted: use https"
     if not settings.sinks:
@@ -55,6 +58,23 @@ def _signal(tag: Tag, settings: Settings) -> Iterator[tuple[Key, str]]:
                 )
     if tag.source.topic is not None and set(tag.source.topic) & set("+#"):
         yield ("source", "topic"), "several topics match: their values are mixed in one tag"
+
+
+def _commands(at: Key, sink: MqttSink) -> Iterator[tuple[Key, str]]:
+    certified = sink.tls is not None and sink.tls.certificate is not None
+    if sink.commands is not None and sink.username is None and not certified:
+        yield at, "the broker asks for no login: whoever reaches it may silence every alarm"
+
+
+def _suppressions(settings: Settings) -> Iterator[tuple[Key, str]]:
+    rules = {alarm.name: alarm.rule for alarm in alarms(settings)}
+    for alarm in alarms(settings):
+        for place, parent in enumerate([] if alarm.rule is None else alarm.rule.suppressed_by):
+            explains = rules[parent]
+            if alarm.rule is not None and explains is not None and alarm.rule.on_delay_s < explains.on_delay_s:
+                delays = f"{explains.on_delay_s:g} s after its condition, this one after {alarm.rule.on_delay_s:g} s"
+                text = f"{parent} is raised {delays}: it will be raised first and suppressed then"
+                yield (*alarm.key, "suppressed_by", place), text
 
 
 def _band(tag: Tag) -> Iterator[tuple[Key, str]]:

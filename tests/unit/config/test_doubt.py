@@ -39,6 +39,16 @@ T = "assets.hx.tags.t."
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
+        (
+            "deadband: 0.1}",
+            "deadband: 0.1, suppressed_by: [hx/t/high]}\n        limits: {high: {at: 9, deadband: 1, on_delay_s: 3}}",
+            f"{T}tolerance.suppressed_by.0: hx/t/high is raised 3 s after its condition, this one after 0 s",
+        ),
+        (
+            "sinks:\n",
+            "sinks:\n  out: {type: mqtt, host: 127.0.0.1, client_id: out, commands: {}}\n",
+            "sinks.out.commands: the broker asks for no login",
+        ),
         (LEVEL, f"{LEVEL}lateness_s: 60\n", f"{T}hold_s: hold_s 60 does not reach beyond lateness_s 60"),
         ("namespace:", "publishing_interval_s: 11, namespace:", f"{T}period_s: the server publishes every 11 s only"),
         ("namespace:", "sampling_interval_s: 11, namespace:", f"{T}period_s: the server looks at the node every 11 s"),

@@ -65,6 +65,7 @@ def test_what_arises_while_the_parent_stands_is_not_raised_but_shown() -> None:
     assert plant.told() == []
     assert plant.child.shown is AlarmState.SUPPRESSED
     plant.show("hx/t", 5, 8)
+    assert plant.child.shown is AlarmState.NORMAL
     plant.show("hx/p", 1, 10)
     plant.pass_to(100)
     assert plant.told() == []
