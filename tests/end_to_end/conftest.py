@@ -100,6 +100,7 @@ class Follower:
         """Leaves the broker."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None  # it would keep its sockets until somebody collects the circle
 
 
 CONFIG = """\

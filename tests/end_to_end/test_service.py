@@ -79,6 +79,27 @@ def test_an_operator_sees_and_acknowledges_alarms_from_the_command_line(service:
     assert "no alarm is named 'hx/water/nothing'; alarms are: hx/water/physical, " in wrong.stderr
 
 
+def test_an_alarm_that_chatters_is_named_and_what_operators_did_is_kept(service: Service, follower: Follower) -> None:
+    service.start()
+    for turn, value in enumerate(["5.5", "5.0"] * 3, start=1):
+        follower.publish("plant/water", value)
+        service.until(lambda told=turn: len(follower.states("tolerance")) == told, f"nothing was told of {value}")
+
+    def chatters() -> list[str]:
+        return [m["detail"] for topic, m, _ in list(follower.messages) if topic == "givre/test/status/alarms.chatter"]
+
+    service.until(lambda: bool(chatters()), "nobody says that it chatters")
+    assert chatters() == ["raised 3 times a minute: hx/water/tolerance; give them a deadband or delays"]
+    assert service.say("alarms", "ack", "hx/water/tolerance", "--by", "ana").returncode == 0
+    service.until(lambda: follower.states("tolerance")[-1] == "normal", "the acknowledgement had no effect")
+    day = json.loads(service.say("alarms", "flood", "--json").stdout)
+    assert (day["alarms"], day["chattering"], day["floods"]) == (3, ["hx/water/tolerance"], [])
+    (done,) = [json.loads(line) for line in service.say("alarms", "commands", "--json").stdout.splitlines()]
+    assert (done["by"], done["command"], done["via"], done["done"]) == ("ana", "acknowledge", "terminal", True)
+    listed = [json.loads(line) for line in service.say("alarms", "list", "--all", "--json").stdout.splitlines()]
+    assert {line["alarm"]: line["state"] for line in listed}["hx/water/tolerance"] == "normal"
+
+
 def test_history_prints_what_the_journal_holds(service: Service, follower: Follower) -> None:
     service.start()
     follower.publish("plant/water", "5.5")

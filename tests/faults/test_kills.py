@@ -102,6 +102,7 @@ class Plant:
             self._thread.join()
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.on_message = None  # it would keep its sockets until somebody collects the circle
 
     def _swing(self) -> None:
         while not self._over.is_set() or self.swings % 2:
