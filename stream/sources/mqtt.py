@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from paho.mqtt.matcher import MQTTMatcher
@@ -149,11 +149,17 @@ class MqttSource:
             while True:
                 batch = inbox.take(BATCH)
                 if batch:
-                    await self._hand_over(connection, batch, intake)
+                    await self._hand_over(connection, inbox, batch, intake)
                 elif connection.lost.done():
                     return connection.lost.result()
                 else:
                     await inbox.wait()
+        except asyncio.CancelledError:
+            # What was handed over is on its way to the disk: the broker hears of it before we go, or it would send it again.
+            connection.pause()
+            await inbox.settled()
+            connection.resume()
+            raise
         finally:
             subscribing.cancel()
 
@@ -164,7 +170,9 @@ class MqttSource:
             return  # lost: `_follow` sees it as well, and says so
         intake.report(self._status(ok=not refusals, detail=" ".join(refusals) or "connected"))
 
-    async def _hand_over(self, connection: Connection, batch: list[tuple[Message, datetime]], intake: Intake) -> None:
+    async def _hand_over(
+        self, connection: Connection, inbox: _Inbox, batch: list[tuple[Message, datetime]], intake: Intake
+    ) -> None:
         samples: list[Sample] = []
         mids: list[int] = []
         for message, arrived_at in batch:
@@ -186,11 +194,16 @@ class MqttSource:
                     intake.reject(self._rejection(reader.tag, error.reason, error.detail, arrived_at))
                     continue
                 samples.append(_sample(reader.tag, reading, message, arrived_at))
-        accepted = partial(connection.acknowledge, mids)
-        if samples:
-            await intake.deliver(samples, accepted)
-        else:
-            accepted()
+        if not samples:
+            connection.acknowledge(mids)
+            return
+
+        def accepted() -> None:
+            connection.acknowledge(mids)
+            inbox.settle()
+
+        await intake.deliver(samples, accepted)
+        inbox.owe()
 
     def _stranger(self, connection: Connection, message: Message, arrived_at: datetime, intake: Intake) -> None:
         """A topic of nobody: the broker's session still holds a subscription of an earlier configuration."""
@@ -244,6 +257,8 @@ class _Inbox:
         self._connection: Connection | None = None
         self._waiting: deque[tuple[Message, datetime]] = deque()
         self._news = asyncio.Event()
+        self._owed = 0
+        self._settled = asyncio.Event()
 
     def attach(self, connection: Connection) -> None:
         """From here on it holds the connection back when it is full, and its loss is news."""
@@ -267,6 +282,23 @@ class _Inbox:
     async def wait(self) -> None:
         """Until there is a message, or the connection is lost."""
         await self._news.wait()
+
+    def owe(self) -> None:
+        """A batch was handed over that is not on disk yet."""
+        self._owed += 1
+
+    def settle(self) -> None:
+        """One of them is."""
+        self._owed -= 1
+        self._settled.set()
+
+    async def settled(self) -> None:
+        """Until all are, or it takes too long: on a full disk it would be for ever, and then the broker sends them again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_LIMIT_S):
+                while self._owed > 0 and self._connection is not None and not self._connection.lost.done():
+                    self._settled.clear()
+                    await self._settled.wait()
 
 
 class _Routes:

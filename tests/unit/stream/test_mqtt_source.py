@@ -291,3 +291,31 @@ async def test_the_probe_says_what_is_wrong_and_leaves_a_running_source_alone(mo
 def test_a_topic_that_can_never_work_is_refused_when_it_is_configured(mosquitto, topic):
     with pytest.raises(ValueError, match="tag x/flow: topic"):
         make(mosquitto, MqttTag(tag="x/flow", topic=topic))
+
+
+async def test_what_was_handed_over_when_it_stops_is_acknowledged_and_does_not_come_again(mosquitto, plant, intake):
+    """Without a time in its payload a message that came again would be another value."""
+
+    class Slow:
+        """Says a moment later that it has saved, as a journal does."""
+
+        def __init__(self) -> None:
+            self.statuses, self.samples, self.reject, self.report = [], [], intake.reject, intake.report
+
+        async def deliver(self, samples, accepted=None):
+            self.samples += samples
+            asyncio.get_running_loop().call_later(0.2, accepted)
+
+    source, slow = make(mosquitto, MqttTag(tag="x/flow", topic="plant/flow")), Slow()
+    task = asyncio.create_task(source.run(slow))
+    await intake.until(lambda: any(s.ok for s in intake.statuses))
+    for i in range(50):
+        await plant.publish("plant/flow", str(i), qos=1)
+    await intake.until(lambda: slow.samples)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    async with running(source, intake):
+        await plant.publish("plant/flow", "99", qos=1)
+        await intake.until(lambda: intake.values and intake.values[-1] == 99)
+    assert [s.value for s in slow.samples] + intake.values == [*range(50), 99]
