@@ -58,7 +58,7 @@ class Orders:
         self._replies: dict[str, Reply] = {}
         for reply in journal.history(kinds={Reply}, limit=KNOWN):
             assert isinstance(reply, Reply)
-            self._replies.setdefault(reply.id, reply)
+            self._remember(reply)
 
     async def run(self) -> None:
         """Takes commands from the journal for ever."""
