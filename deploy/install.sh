@@ -32,7 +32,7 @@ PREFIX=/opt/givre
 DESTDIR=${DESTDIR:-}
 PYTHON=${PYTHON:-python3}
 WHEEL=
-EXTRA='[model,panel]'
+EXTRA='[model,learn]'
 FETCH=yes
 GPU=
 UNINSTALL=
@@ -47,7 +47,7 @@ while [ $# -gt 0 ]; do
       if [ "$1" = --wheel ]; then WHEEL=$2; else PREFIX=$2; fi
       shift
       ;;
-    --without-model) EXTRA='[panel]' FETCH='' ;;
+    --without-model) EXTRA='[learn]' FETCH='' ;;
     --no-fetch) FETCH='' ;;
     --gpu) GPU=yes ;;
     --uninstall) UNINSTALL=yes ;;

@@ -4,7 +4,7 @@ Two learners that never end, both by river, with bounded memory: ADWIN (Bifet an
 and cuts it where the means of two parts differ by more than chance; half-space trees (Tan, Ting and Liu 2011) give the mass of
 what is usual, and a step that falls where there is little is an outlier. What is in alarm is judged and not learnt.
 
-`pip install 'givre[panel]'` brings river; without it, making a detector raises ModuleNotFoundError.
+`pip install 'givre[learn]'` brings river; without it, making a detector raises ModuleNotFoundError.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 __all__ = ["NEEDS", "lacking"]
 
 NEEDS = {"arima": ("statsforecast", "panel"), "recurrent": ("torch", "model"), "graph": ("torch", "model")}
-NEEDS |= dict.fromkeys(("components", "mahalanobis", "forest"), ("sklearn", "panel"))
-NEEDS |= dict.fromkeys(("drift", "rarity"), ("river", "panel"))
+NEEDS |= dict.fromkeys(("components", "mahalanobis", "forest"), ("sklearn", "learn"))
+NEEDS |= dict.fromkeys(("drift", "rarity"), ("river", "learn"))
 """Package and extra of those that need one; the language model, in every style, needs the extra `model`."""
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-pytest.importorskip("river", reason="pip install 'givre[panel]'")
+pytest.importorskip("river", reason="pip install 'givre[learn]'")
 
 from detectors.detector import Step
 from detectors.drift import Drift, Rarity

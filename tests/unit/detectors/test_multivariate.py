@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="pip install 'givre[panel]'")
+pytest.importorskip("sklearn", reason="pip install 'givre[learn]'")
 
 from detectors.baseline import survey
 from detectors.facts import Part

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="pip install 'givre[panel]'")
+pytest.importorskip("sklearn", reason="pip install 'givre[learn]'")
 
 from detectors.outlier import FITS, fit_components, fit_forest, fit_mahalanobis
 

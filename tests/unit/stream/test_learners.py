@@ -68,7 +68,7 @@ def test_the_check_names_what_is_not_installed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(extra, "find_spec", lambda _: None)
     path = tmp_path / "plant.yaml"
     path.write_text(yaml.safe_dump(content()), encoding="utf-8")
-    found = [problem for problem in check(path, connect=False).problems if "pip install 'givre[panel]'" in problem]
+    found = [problem for problem in check(path, connect=False).problems if "pip install 'givre[learn]'" in problem]
     assert {problem.split(": ")[1] for problem in found} == {
         "assets.exchanger.baseline.components",
         "assets.exchanger.baseline.mahalanobis",
