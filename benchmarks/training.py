@@ -112,7 +112,9 @@ def train(  # noqa: PLR0917 - a pool hands them over in order
     series = [one for one in read_group(data, group) if one.tag.endswith(end)]
     dataset = prepare([series], Recipe())
     # The rest of the time is for loading, and for judging before and after.
-    apprentice = Apprentice(model, dataset, PRESETS[preset], device=device, budget_s=0.65 * budget_s, threads=threads)
+    apprentice = Apprentice(
+        model, dataset, PRESETS[preset], clock=time.monotonic, device=device, budget_s=0.65 * budget_s, threads=threads
+    )
     with tempfile.TemporaryDirectory() as folder:
         lesson = apprentice.work(Path(folder), show=lambda _: None)
     trial = judge(lesson.blocks)

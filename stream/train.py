@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
@@ -109,6 +110,7 @@ def _train(
         dataset,
         settings,
         champion=shelf.current,
+        clock=time.monotonic,
         device=request.device,
         budget_s=request.budget_s,
         threads=spare_cores(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -80,6 +79,7 @@ class Apprentice:
         settings: Settings,
         *,
         champion: Path | None = None,
+        clock: Callable[[], float],
         device: str = "auto",
         budget_s: float = float("inf"),
         threads: int | None = None,
@@ -94,6 +94,7 @@ class Apprentice:
         if self.device.type == "cpu" and threads:
             torch.set_num_threads(threads)
         self._budget_s = budget_s
+        self._clock = clock
         shape = read_shape(model)
         longest = max(len(text.cells) for part in dataset.parts.values() for text in part)
         self.plan: TrainingPlan = plan_training(
@@ -139,16 +140,17 @@ class Apprentice:
             plan=self.plan,
             device=self.device,
             numbers=self._numbers,
+            clock=self._clock,
             budget_s=self._budget_s,
         )
         found = read_checkpoint(folder)
         if found is not None:
             training.restore(*found)
-        saved = time.monotonic()
+        saved = self._clock()
         for _ in training.run(show=show, stop=stop):
-            if time.monotonic() - saved > SAVED_EVERY_S:
+            if self._clock() - saved > SAVED_EVERY_S:
                 write_checkpoint(folder, *training.state())
-                saved = time.monotonic()
+                saved = self._clock()
         peak = _peak(self.device) - (0 if self.device.type == "cuda" else before)
         write_checkpoint(folder, *training.state())
         tuned = training.take_best()

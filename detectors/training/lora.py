@@ -9,7 +9,6 @@ more, it ends.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +84,10 @@ class Progress:
 
 
 class Training:
-    """One adapter in the making, on a causal model of transformers; products of matrices are computed in `numbers`."""
+    """One adapter in the making, on a causal model of transformers; products of matrices are computed in `numbers`.
+
+    `clock` gives seconds that only grow: how long steps take decides how many there are time for.
+    """
 
     def __init__(
         self,
@@ -98,6 +100,7 @@ class Training:
         plan: TrainingPlan,
         device: torch.device,
         numbers: torch.dtype,
+        clock: Callable[[], float],
         budget_s: float = math.inf,
     ) -> None:
         torch.manual_seed(settings.seed)
@@ -118,6 +121,7 @@ class Training:
         self._alphabet, self._settings, self._plan, self._device = alphabet, settings, plan, device
         self._learn, self._tune = list(learn), list(tune)
         self._budget_s = budget_s
+        self._clock = clock
         # What is trained is float32 whatever the model computes in: small steps would be lost in fewer digits.
         self._trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         for parameter in self._trained.values():
@@ -145,15 +149,15 @@ class Training:
         if not self.looks:
             self._look()
         while not self.done and not stop():
-            begun = time.perf_counter()
+            begun = self._clock()
             self._advance()
-            self.spent_s += time.perf_counter() - begun
+            self.spent_s += self._clock() - begun
             if not self.steps and self.step >= MEASURED:
                 self.steps = self._reckon()
             if self.step % self._settings.look_every == 0 or self.step == self.steps:
-                begun = time.perf_counter()
+                begun = self._clock()
                 self._look()
-                self.spent_s += time.perf_counter() - begun
+                self.spent_s += self._clock() - begun
             show(self.progress)
             yield
 

@@ -53,7 +53,7 @@ def dataset(*, shuffled: bool = False) -> Dataset:
 
 
 def train(model: Path, folder: Path, data: Dataset, champion: Path | None = None, settings: Settings = SETTINGS):
-    one = Apprentice(model, data, settings, champion=champion, device="cpu", threads=1)
+    one = Apprentice(model, data, settings, champion=champion, clock=time.monotonic, device="cpu", threads=1)
     return one, one.work(folder, show=lambda _: None)
 
 
@@ -83,7 +83,7 @@ def test_the_service_reads_the_adapter_and_its_forecasts_are_no_worse(trained, t
     steps = np.arange(3000)
     values = np.where(steps % 8 < 4, 5.0, 7.0) + np.where(steps % 2, 0.2, 0.0)
     series = Series(tag="hx/t", period_s=60.0, start_at=T0, values=values)
-    one = Apprentice(tiny_model(), data, SETTINGS, device="cpu", threads=1)
+    one = Apprentice(tiny_model(), data, SETTINGS, clock=time.monotonic, device="cpu", threads=1)
     (losses,) = one.contest(folder, [(series, 2500, 3000)]).values()
     assert losses[1] < losses[0]
 
@@ -101,9 +101,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from test_training import SETTINGS, dataset
+import time
 from detectors.training import apprentice
 apprentice.SAVED_EVERY_S = 0.0
-one = apprentice.Apprentice(Path({model!r}), dataset(), SETTINGS, device="cpu", threads=1)
+one = apprentice.Apprentice(Path({model!r}), dataset(), SETTINGS, clock=time.monotonic, device="cpu", threads=1)
 def show(progress):
     print(progress.step, flush=True)
 one.work(Path({folder!r}), show=show)
@@ -124,7 +125,7 @@ def test_killed_at_any_step_it_goes_on_and_ends_where_it_would_have(trained, tin
     process.stdout.close()
     process.wait(20)
     steps = []
-    one = Apprentice(tiny_model(), dataset(), SETTINGS, device="cpu", threads=1)
+    one = Apprentice(tiny_model(), dataset(), SETTINGS, clock=time.monotonic, device="cpu", threads=1)
     lesson = one.work(tmp_path, show=lambda progress: steps.append(progress.step))
     assert steps[0] in {reached, reached + 1, reached + 2}, "what was done is not done again"
     assert lesson.tuned == pytest.approx(whole.tuned, abs=0.01)
@@ -138,7 +139,7 @@ def test_it_stops_when_it_is_told_to_and_goes_on_from_there(trained, tiny_model,
         calls.append(1)
         return len(calls) > 4
 
-    first = Apprentice(tiny_model(), dataset(), SETTINGS, device="cpu", threads=1).work(
+    first = Apprentice(tiny_model(), dataset(), SETTINGS, clock=time.monotonic, device="cpu", threads=1).work(
         tmp_path, show=lambda _: None, stop=stop
     )
     assert (first.finished, first.steps) == (False, 4)
@@ -173,7 +174,15 @@ def test_a_full_disk_is_said_beforehand(tiny_model, tmp_path: Path, monkeypatch:
 
 
 def test_a_time_budget_ends_it(tiny_model, tmp_path: Path) -> None:
-    one = Apprentice(tiny_model(), dataset(), replace(SETTINGS, epochs=100), device="cpu", budget_s=1.0, threads=1)
+    one = Apprentice(
+        tiny_model(),
+        dataset(),
+        replace(SETTINGS, epochs=100),
+        clock=time.monotonic,
+        device="cpu",
+        budget_s=1.0,
+        threads=1,
+    )
     begun = time.monotonic()
     lesson = one.work(tmp_path, show=lambda _: None)
     assert lesson.finished
