@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo study test lint format clean help
+.PHONY: demo study test faults lint format clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ study: $(VENV)/installed  ## the field study repeated on the shared data: DATA=.
 
 test: $(VENV)/installed   ## every test: ARGS="-k window" to choose, ARGS="-n 0 -x FILE" one after the other
 	@$(BIN)/python -m pytest -n 3 $(ARGS)
+
+faults: $(VENV)/installed ## every case of fault and attack, slow ones too; writes docs/reliability.md: ARGS="F12 S3" to choose
+	@$(BIN)/python tests/faults/print_cases.py $(ARGS)
 
 lint: $(VENV)/installed   ## ruff and mypy
 	$(BIN)/ruff check .

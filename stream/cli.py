@@ -48,6 +48,8 @@ def main() -> None:
 @app.command()
 def run(config: Config) -> None:
     """Run the service: follow the tags, forecast, judge, alarm. Ends on SIGTERM or Ctrl-C, reads CONFIG anew on SIGHUP."""
+    from config.errors import ConfigError
+    from stream.journal import JournalError
     from stream.notify import Notifier
     from stream.running import Running
     from stream.service import log_to_stderr
@@ -57,6 +59,8 @@ def run(config: Config) -> None:
     notifier = Notifier.from_environment()
     try:
         asyncio.run(Running(config, loaded, notifier=notifier).run())
+    except (ConfigError, JournalError) as error:
+        fail(str(error))
     finally:
         notifier.stopping()
 
