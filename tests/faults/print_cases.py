@@ -1,6 +1,6 @@
 """Which fault and security cases hold? Runs the tests of cases.toml, the slow ones too, and writes docs/reliability.md.
 
-`python tests/faults/print_cases.py [F12 S3 ...]` runs those cases alone, prints the table and writes nothing.
+`python tests/faults/print_cases.py [F12 S3 ...]` runs those cases alone, and writes their rows anew.
 The last line is JSON. Exit code 1 where a test of a case fails.
 """
 
@@ -27,6 +27,7 @@ HEAD = """\
 
 Each row is a fault or an attack, made for real against real servers, and what was seen.
 `make faults` runs the tests that are named here, the slow ones too, and writes this page.
+Where seconds show what minutes would, the times are shortened.
 **holds**: all that is asked for is shown.
 **in part**: what is shown holds; what is not shown yet is said.
 **open**: not tried.
@@ -88,6 +89,13 @@ def page(cases: list[Case], seen: dict[str, Seen]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def renewed(old: str, new: str) -> str:
+    """The old page, with the lines of those cases that the new one has."""
+    lines = {line.split()[1]: line for line in new.splitlines() if line.startswith(("| F", "| S"))}
+    lines |= {line.split()[1]: line for line in new.splitlines() if line.startswith(("- F", "- S"))}
+    return "".join(f"{lines.get((line.split() + ['', ''])[1], line)}\n" for line in old.splitlines())
+
+
 def run(tests: list[str]) -> dict[str, Seen]:
     """Runs the tests and reads what became of them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -132,8 +140,8 @@ def main(names: list[str]) -> int:
     for case in cases:
         figures = "; ".join(f for t in case.tests if t in seen for f in seen[t].figures)
         print(f"{case.name:4} {words[case.name]:8} {case.fault}" + (f" [{figures}]" if figures else ""))
-    if not names:
-        PAGE.write_text(page(cases, seen))
+    text = page(cases, seen)
+    PAGE.write_text(renewed(PAGE.read_text(), text) if names else text)
     print(json.dumps({"cases": words, "tests": len(seen), "took_s": round(time.monotonic() - began)}))
     return int("FAILS" in words.values())
 

@@ -17,19 +17,17 @@ from stream.journal import Journal
 from stream.sinks.influxdb import InfluxSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 TAGS = 1000
 
 
-def backlog(seconds: int) -> list[list[Sample]]:
+def backlog(seconds: int) -> Iterator[list[Sample]]:
     """What 1,000 tags at 1 Hz say, second by second; values count up over all."""
-    at = [T0 + timedelta(seconds=s) for s in range(seconds)]
-    return [
-        [Sample(tag=f"hx/t{i}", value=float(s * TAGS + i), source_at=at[s], arrived_at=at[s]) for i in range(TAGS)]
-        for s in range(seconds)
-    ]
+    for s in range(seconds):
+        at = T0 + timedelta(seconds=s)
+        yield [Sample(tag=f"hx/t{i}", value=float(s * TAGS + i), source_at=at, arrived_at=at) for i in range(TAGS)]
 
 
 def resident_mb() -> float:
