@@ -93,7 +93,7 @@ def renewed(old: str, new: str) -> str:
     """The old page, with the lines of those cases that the new one has."""
     lines = {line.split()[1]: line for line in new.splitlines() if line.startswith(("| F", "| S"))}
     lines |= {line.split()[1]: line for line in new.splitlines() if line.startswith(("- F", "- S"))}
-    return "".join(f"{lines.get((line.split() + ['', ''])[1], line)}\n" for line in old.splitlines())
+    return "".join(f"{lines.get(([*line.split(), '', ''])[1], line)}\n" for line in old.splitlines())
 
 
 def run(tests: list[str]) -> dict[str, Seen]:

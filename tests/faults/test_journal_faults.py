@@ -205,7 +205,9 @@ def test_the_service_starts_on_a_full_disk(small_disk: Path) -> None:
 def test_its_own_limit_met_between_two_trims_is_no_dead_end(tmp_path: Path) -> None:
     journal = open_(tmp_path, max_size_mb=8)
     journal.register("db", frozenset({Sample, Verdict}))
-    journal.append([Verdict(tag="hx/t", rule="tolerance", at=T0, score=0.1, facts=Facts(code="x" * 500)) for _ in range(5000)])
+    journal.append(
+        [Verdict(tag="hx/t", rule="tolerance", at=T0, score=0.1, facts=Facts(code="x" * 500)) for _ in range(5000)]
+    )
     for i in range(0, 150_000, 500):
         journal.append([sample(k) for k in range(i, i + 500)])
     dropped = journal.trim(T0)
