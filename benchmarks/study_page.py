@@ -24,11 +24,15 @@ REFERENCE = {"harmonic": 5.4, "seasonal": 18.1, "smoothing": 19.5, "arima": 20.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One forecaster of the study: its label here, its name in the roster, and the days that the language model reads."""
+    """One forecaster of the study: its label here, its name in the roster, and the days that the language model reads.
+
+    `preset` is the training of its adapter, if it has one.
+    """
 
     label: str
     name: str
     context: int = 0
+    preset: str = ""
 
     @property
     def language(self) -> bool:
@@ -38,7 +42,7 @@ class Entry:
     @property
     def reference(self) -> float | None:
         """What was measured before for this kind of method."""
-        return REFERENCE.get(self.name)
+        return None if self.preset else REFERENCE.get(self.name)
 
 
 PAGE = """\
@@ -49,7 +53,7 @@ This page is written by `make study`.
 The field study of 2024 asked language models for the daily electricity load of France: the 61 days from 2014-11-01, in one shot.
 It hoped that they would forecast better than exponential smoothing.
 Here the same question is put to every forecaster of Givre, from the days between 2012-01-01 and 2014-10-31.
-The language model is SmolLM2-135M, zero-shot: it was tuned on nothing of this.
+The language model is SmolLM2-135M, as it came; where it was tuned, its label says so.
 No forecaster was given anything but the load: no temperature, and no holidays.
 
 ![Measured and forecast, the best by pinball loss first](study.svg)
@@ -59,7 +63,7 @@ Measured on {machine}, {day}.
 ## What came of it
 
 {verdicts}
-- For scale: the grid operator's own forecast of the day before misses by {day_ahead:.2f} %; it knew the weather and yesterday.
+{tuned}- For scale: the grid operator's forecast of the day before misses by {day_ahead:.2f} %; it knew the weather and yesterday.
 {missing}
 ## The study's figures
 
@@ -86,15 +90,24 @@ One shot is one path of 61 days: its coverage is that of one season, not a prope
   The model reads exactly so many days: in one text, as nothing is carried over from an earlier forecast.
 - *language, json* and *language, role*: the study's two instructions, decoded under a grammar.
   So exactly 61 entries with the right dates come out, and only the digits of the values are the model's.
+- *tuned*: a LoRA adapter from the days before the test alone, each half-hour of the day as a tag of its own with a value a day.
+  The newest fifth of those days judged it, as in `givre train`; *refused* means that the service would not have used it.
+  *as the study advises*: rank 32 on two kinds of layers, four passes, a lower rate; else Givre's settings ([train.md](train.md)).
 - *reference*: what other implementations of the same kind of method had on the same test before.
   For the language model it is the digit style with 120 days.
 """
 
 
 def study_page(
-    asked: Sequence[Entry], figures: Sequence[Figures], missing: Sequence[str], *, day_ahead: float, warm_up: int
+    asked: Sequence[Entry],
+    figures: Sequence[Figures],
+    missing: Sequence[str],
+    tuned: Sequence[str],
+    *,
+    day_ahead: float,
+    warm_up: int,
 ) -> str:
-    """The page; `asked` and `figures` in one order, `missing` a sentence per forecaster that could not be had."""
+    """The page; `asked` and `figures` in one order, a sentence per forecaster in `missing` and per adapter in `tuned`."""
     order = sorted(range(len(figures)), key=lambda i: figures[i].plain.error.mean)
     best = [figures[i] for i in order]
     return PAGE.format(
@@ -102,6 +115,7 @@ def study_page(
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         verdicts="\n".join(_verdicts([asked[i] for i in order], best)),
         day_ahead=day_ahead,
+        tuned="".join(f"- {line}.\n" for line in tuned),
         missing="".join(f"- Not in the tables: {line}.\n" for line in missing),
         study=_markdown(best, STUDY, truth=best[0].plain.measured),
         normalised=_markdown(best, NORMALISED, truth=best[0].normalised.measured),

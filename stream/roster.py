@@ -39,11 +39,12 @@ class RosterError(Exception):
 class Roster:
     """Makes forecasters by name; the language model is loaded once, by the first one that needs it.
 
-    `model` is a folder in Hugging Face layout, None for the default model in the cache. `context` is how many values the
-    language model reads at most.
+    `model` is a folder in Hugging Face layout, None for the default model in the cache, `adapter` that of a LoRA adapter of
+    it. `context` is how many values the language model reads at most.
     """
 
     model: Path | None = None
+    adapter: Path | None = None
     context: int = 128
     samples: int = 16
     seed: int = 0
@@ -136,7 +137,7 @@ class Roster:
             from detectors.language.model import load_model
 
             try:
-                self._loaded = load_model(folder)
+                self._loaded = load_model(folder, adapter=self.adapter)
             except ModelError as error:
                 raise RosterError(str(error)) from None
         return self._loaded

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.forecast import FULL, QUICK, _mean_ratio, _ratio
 from benchmarks.overheard import overhear
 from benchmarks.study_page import Entry, study_page
+from benchmarks.study_tuned import daily_tags
 from detectors.evaluation.backtest import Cost, Plan, Series, backtest
 from detectors.evaluation.figures import Figures, evaluate
 from detectors.forecasters.forecaster import Learner
@@ -112,11 +113,22 @@ def test_the_page_says_where_a_number_is_worse_than_hoped() -> None:
         Entry(label="language, json", name="language-json"),
     ]
     found = [figures(20.0, "smoothing"), figures(8.0, "language, 128 days"), figures(31.0, "language, json")]
-    page = study_page(asked, found, ["arima: no such package"], day_ahead=1.25, warm_up=364)
+    page = study_page(
+        asked, found, ["arima: no such package"], ["tuned: refused: it lost"], day_ahead=1.25, warm_up=364
+    )
     assert "Best: language, 128 days, with a mean absolute error of 8.00 % of the mean" in page
+    assert "- tuned: refused: it lost.\n" in page
     assert "language, 128 days: 8.00 %, as the study hoped, better than smoothing; not better than none" in page
     assert "json: 31.00 %, **worse than the study's hope**, better than none; not better than smoothing" in page
     assert "smoothing: 20.00 %, **worse than** the reference of 19.5 %" in page
     assert "Not in the tables: arima: no such package." in page
     assert page.index("| language, 128 days |") < page.index("| smoothing |") < page.index("| language, json |")
     assert "\n\n\n" not in page
+
+
+def test_the_days_that_the_study_tunes_on_end_before_its_test_and_each_half_hour_is_a_tag() -> None:
+    begin = datetime(2014, 10, 30, tzinfo=UTC)
+    halfhours = Series(tag="load", period_s=1800.0, start_at=begin, values=np.arange(4 * 48, dtype=float))
+    tags = daily_tags(halfhours, datetime(2014, 11, 1, tzinfo=UTC))
+    assert [one.tag for one in tags[:3]] == ["french/00:00", "french/00:30", "french/01:00"]
+    assert [list(one.values) for one in (tags[0], tags[47])] == [[0.0, 48.0], [47.0, 95.0]]
