@@ -52,7 +52,7 @@ from stream.watch import SETTLED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from config.schema import Settings
+    from config.schema import Settings, Tag
     from detectors.records import Forecast, Window
 
 SAMPLE = Path(__file__).parent.parent / "config" / "heat_exchanger.yaml"
@@ -217,16 +217,24 @@ def play(seeds: Sequence[int], period_s: int, horizon: int) -> list[Outcome]:
 
 
 def settings_of(period_s: int, horizon: int) -> Settings:
-    """The sample configuration, its grid in another period and with another horizon."""
+    """The sample configuration, its grid in another period and with another horizon.
+
+    A breach must be foretold twice running: the sample's on-delay, of four steps of ten seconds, is less than a step here.
+    """
     settings = load(SAMPLE).settings
     assets = {
-        name: asset.model_copy(
-            update={"tags": {n: t.model_copy(update={"period_s": float(period_s)}) for n, t in asset.tags.items()}}
-        )
+        name: asset.model_copy(update={"tags": {n: _slower(tag, float(period_s)) for n, tag in asset.tags.items()}})
         for name, asset in settings.assets.items()
     }
     panel = settings.panel.model_copy(update={"horizon": horizon})
     return settings.model_copy(update={"assets": assets, "panel": panel})
+
+
+def _slower(tag: Tag, period_s: float) -> Tag:
+    changes: dict[str, Any] = {"period_s": period_s}
+    if tag.breach is not None:
+        changes["breach"] = tag.breach.model_copy(update={"on_delay_s": 1.5 * period_s})
+    return tag.model_copy(update=changes)
 
 
 def main() -> None:

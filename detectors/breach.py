@@ -1,14 +1,16 @@
 """Is the band about to be left, how likely is that, and when?
 
-The probability is the share of drawn futures that leave the band at some step within the horizon, the lead time the
-median first crossing among them. A forecaster that draws no futures gives a lower bound: the largest probability of being
-outside at any single step, read off its quantiles.
+The probability is the share of drawn futures that leave the band for two steps running within the horizon, the lead time
+the median first crossing among them. One step alone is not believed: a mixture weighs its members anew at every lead, and where
+one of them is biased at a single lead, half of all futures jump out of the band there and back in at the next. A forecaster that
+draws no futures gives a lower bound: the largest probability, read off its quantiles, of being outside at two neighbouring steps.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from operator import and_
 from statistics import median_low
 from typing import TYPE_CHECKING
 
@@ -64,10 +66,13 @@ class Breach:
         return len(crossings) / len(paths), median_low(crossings) if crossings else None
 
     def _first_crossing(self, path: Sequence[float]) -> int | None:
-        return next((lead for lead, x in enumerate(path, start=1) if not self.low <= x <= self.high), None)
+        outside = [not self.low <= x <= self.high for x in path]
+        both = map(and_, outside, outside[1:] or outside)
+        return next((lead for lead, left in enumerate(both, start=1) if left), None)
 
     def _from_quantiles(self, quantiles: Sequence[Sequence[float]]) -> tuple[float, int | None]:
-        outside = [_cdf(row, self.low) + 1 - _cdf(row, self.high) for row in quantiles]
+        single = [_cdf(row, self.low) + 1 - _cdf(row, self.high) for row in quantiles]
+        outside = list(map(min, single, single[1:] or single))
         worst = max(outside)
         # The first step that is as likely outside as not is the best single guess of the crossing.
         lead = next((lead for lead, p in enumerate(outside, start=1) if p >= min(worst, 0.5)), None)

@@ -57,7 +57,7 @@ class Autoregression(FittedForecaster):
     def _predict(self, numbers: Mapping[str, Array], past: Past, horizon: int) -> Array:
         weights, level = numbers["weights"][:, :horizon], numbers["level"][:horizon]
         values = past.values[:, -len(weights) :]
-        rise, span = drift(past.values, numbers["usual_rise"])
+        rise, span = drift(past.values, numbers["usual_rise"], past.holes)
         if not rise.any():
             plain: Array = values @ weights + level
             return plain

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from detectors.forecasters.error_library import RECENT, ErrorLibrary
 from detectors.forecasters.season import DAY_S, bridged
@@ -38,12 +39,14 @@ LARGEST = 1e6
 class Past:
     """What a model predicts from: rows of values, oldest first and without holes, in the model's units.
 
-    `values` is (n, context), `ends_s` (n,) when the last value of each row was, in seconds since 1970.
+    `values` is (n, context), `ends_s` (n,) when the last value of each row was, in seconds since 1970. `holes` is where a value
+    was not measured but bridged, None where all were measured.
     """
 
     values: Array
     ends_s: Array
     period_s: float
+    holes: NDArray[np.bool_] | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -81,12 +84,15 @@ class Fit:
     def past(self, values: Array, *, end_s: float, period_s: float, count: int) -> Past:
         """What was known at each of the last `count` steps of some values that end at `end_s`; where it is short, held."""
         need = self.context + count - 1
-        tail = bridged(self.scaled(values[-(need + self.season) :]), self.season)[-need:]
+        scaled = self.scaled(values[-(need + self.season) :])
+        tail, holes = bridged(scaled, self.season)[-need:], np.isnan(scaled[-need:])
         if len(tail) < need:
             tail = np.concatenate((np.full(need - len(tail), tail[0]), tail))
-        rows = tail[None] if count == 1 else np.lib.stride_tricks.sliding_window_view(tail, self.context)
+            holes = np.concatenate((np.ones(need - len(holes), dtype=bool), holes))
+        rows = tail[None] if count == 1 else sliding_window_view(tail, self.context)
         ends_s = end_s - period_s * np.arange(count - 1, -1, -1, dtype=np.float64)
-        return Past(values=rows, ends_s=ends_s, period_s=period_s)
+        unknown = sliding_window_view(holes, self.context) if holes.any() else None
+        return Past(values=rows, ends_s=ends_s, period_s=period_s, holes=unknown)
 
     def judge(self, errors: Array, period_s: float) -> None:
         """Takes lead-1 errors, oldest first, for the width of the bands and the level."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from detectors.forecasters.error_library import RECENT, collect
 from detectors.forecasters.fit import LARGEST, Fit, Past, units
@@ -250,10 +251,12 @@ class FittedForecaster(ABC):
         full = bridged(scaled, int(numbers["season"]))
         origins = np.arange(len(full) - 1 - count, len(full) - 1)
         missing = max(context - 1 - int(origins[0]), 0)
-        views = np.lib.stride_tricks.sliding_window_view(np.concatenate((np.full(missing, full[0]), full)), context)
+        views = sliding_window_view(np.concatenate((np.full(missing, full[0]), full)), context)
+        holes = sliding_window_view(np.concatenate((np.ones(missing, dtype=bool), np.isnan(scaled))), context)
         end_s, period_s = history.end_at.timestamp(), history.period_s
         ends_s: Array = end_s - (len(full) - 1 - origins).astype(np.float64) * period_s
-        past = Past(values=views[origins + missing - context + 1], ends_s=ends_s, period_s=period_s)
+        rows = origins + missing - context + 1
+        past = Past(values=views[rows], ends_s=ends_s, period_s=period_s, holes=holes[rows])
         measured = np.concatenate((scaled, np.full(self.leads, np.nan)))
         steps = origins[:, None] + 1 + np.arange(self.leads)
         points, scales = self._predict_scaled(numbers, past, self.leads)
@@ -293,7 +296,7 @@ class FittedForecaster(ABC):
             values = np.concatenate((past.values, points), axis=1)[:, -width:]
             ends_s = past.ends_s + points.shape[1] * past.period_s
             more = min(horizon - points.shape[1], self.leads)
-            part, _ = self._predict_scaled(numbers, replace(past, values=values, ends_s=ends_s), more)
+            part, _ = self._predict_scaled(numbers, replace(past, values=values, ends_s=ends_s, holes=None), more)
             points = np.concatenate((points, part), axis=1)
             scales = np.concatenate((scales, np.repeat(scales[:, -1:], more, axis=1)), axis=1)
         return points, scales

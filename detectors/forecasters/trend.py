@@ -1,8 +1,8 @@
 """Does a tag drift as it never has? The rise of the last values that is steeper throughout than any in its history.
 
 The last 32 and 64 values are each cut into four parts. Their means and medians must rise, or fall, from part to part: a
-step, or a lonely peak, is no drift. How much the smallest of the three steps comes to is compared with what it ever was in
-the history.
+step, or a lonely peak, is no drift, and neither is the bridge over a hole. How much the smallest of the three steps comes to is
+compared with what it ever was in the history.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ EVEN = 0.2
 """The smallest step from part to part is at least such a share of the mean one."""
 STEEPER = 1.15
 """How much steeper than ever before a drift must be."""
+BRIDGED = 1 / 16
+"""At most such a share of a span may be bridged: the line from before a fault to behind it looks like a drift."""
 FEWEST_SPANS = 6
 """A history of so many spans has shown how steep it usually gets."""
 
@@ -40,10 +42,10 @@ def usual_rise(values: Array) -> Array:
     return found
 
 
-def drift(values: Array, usual: Array) -> tuple[Array, NDArray[np.int64]]:
+def drift(values: Array, usual: Array, holes: NDArray[np.bool_] | None = None) -> tuple[Array, NDArray[np.int64]]:
     """Of each row (n, at least LONGEST): the rise per step of the drift that stands out most, and over how many values.
 
-    Nought where nothing is steeper than usual.
+    Nought where nothing is steeper than usual. `holes`, of the shape of `values`, is where a value was bridged.
     """
     rise, span = np.zeros(len(values)), np.full(len(values), SPANS[0])
     last = values[:, -LONGEST:]
@@ -52,6 +54,9 @@ def drift(values: Array, usual: Array) -> tuple[Array, NDArray[np.int64]]:
         return rise, span
     least, found = _rises(last[rows])
     strength = least / np.maximum(STEEPER * usual, 1e-12)
+    if holes is not None:
+        bridged = np.stack([holes[rows, -span:].mean(axis=1) for span in SPANS.tolist()], axis=1)
+        strength[bridged > BRIDGED] = 0.0
     most = strength.argmax(axis=1)
     each = np.arange(len(rows))
     rise[rows] = np.where(strength[each, most] > 1.0, found[each, most], 0.0)

@@ -50,6 +50,18 @@ def test_a_step_and_a_lonely_peak_are_no_drift(course: str) -> None:
     assert rise[0] == 0
 
 
+@pytest.mark.parametrize(("bridged", "found"), [(slice(8, 30), False), (slice(20, 22), True)])
+def test_the_bridge_over_a_long_hole_is_no_drift_and_a_missing_value_or_two_hide_none(
+    bridged: slice, found: bool
+) -> None:
+    row = 5 + 0.01 * np.arange(LONGEST)
+    holes = np.zeros((1, LONGEST), dtype=bool)
+    holes[0, bridged] = True
+    # Only the longer span is asked.
+    rise, _ = drift(row[None], np.array([np.inf, 1e-5]), holes)
+    assert bool(rise[0]) is found
+
+
 def test_a_short_history_says_nothing_of_drifts() -> None:
     assert np.isinf(usual_rise(HISTORY[:40])).all()
     assert np.isinf(usual_rise(HISTORY[:300])).tolist() == [False, True]
