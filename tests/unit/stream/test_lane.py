@@ -99,8 +99,8 @@ def test_an_old_sample_is_kept_but_never_judged_as_the_present() -> None:
 
 
 def leaving(made_s: float) -> Forecast:
-    paths = tuple((5.0, 5.1, 5.3) for _ in range(8))
-    rows = tuple(tuple([x] * len(LEVELS)) for x in (5.0, 5.1, 5.3))
+    paths = tuple((5.0, 5.1, 5.3, 5.3) for _ in range(8))
+    rows = tuple(tuple([x] * len(LEVELS)) for x in (5.0, 5.1, 5.3, 5.3))
     return Forecast(tag="hx/t", forecaster="f", made_at=at(made_s), period_s=10, quantiles=rows, paths=paths)
 
 
