@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).parents[2] / "config" / "heat_exchanger.yaml"
 SPEED = 80.0
-SCENARIO = "load_step@120+60,stuck_sensor:flow@240+300,bad_quality:inlet@300+90,lost_source@600+120"
-PLANT_S = 840.0
+SCENARIO = "load_step@120+60,stuck_sensor:flow@240+300,bad_quality:inlet@300+90,lost_source@600+270"
+PLANT_S = 900.0
 
 
 class Events:
