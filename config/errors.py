@@ -24,7 +24,9 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line is not None else self.file
-        text = f"{where}: {self.key}: {self.expected}" if self.key else f"{where}: {self.expected}"
+        # A key may hold a line end, and this is one line.
+        key = self.key if self.key.isprintable() else repr(self.key)
+        text = f"{where}: {key}: {self.expected}" if key else f"{where}: {self.expected}"
         if self.found:
             text += f", found {self.found}"
         return f"{text}. {self.hint}" if self.hint else text

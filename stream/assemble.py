@@ -79,10 +79,10 @@ def open_journal(loaded: Loaded) -> Journal:
 
 
 def state_folder(loaded: Loaded) -> Path:
-    """Where the journal lies: as configured, else what systemd gives, else beside the caller."""
+    """Where the journal lies: as configured, else what systemd gives, else beside the caller; it may be a link."""
     if loaded.settings.state_folder is not None:
-        return resolve(loaded.settings.state_folder, loaded.folder)
-    return Path(os.environ.get("STATE_DIRECTORY", "givre-state")).resolve()
+        return (loaded.folder / loaded.settings.state_folder).absolute()
+    return Path(os.environ.get("STATE_DIRECTORY", "givre-state")).absolute()
 
 
 def shelf_of(loaded: Loaded) -> Shelf:

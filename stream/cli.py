@@ -52,9 +52,10 @@ def run(config: Config) -> None:
     from stream.journal import JournalError
     from stream.notify import Notifier
     from stream.running import Running
-    from stream.service import log_to_stderr
+    from stream.service import forbid_core_dumps, log_to_stderr
 
     log_to_stderr()
+    forbid_core_dumps()
     loaded = read(config)
     notifier = Notifier.from_environment()
     try:

@@ -76,6 +76,7 @@ class JournalFile:
         self._lock = self._beside(".lock")
         self._suspect = self._beside(".suspect")
         self._reserve = self._beside(".reserve")
+        _refuse_foreign_link(path)
         try:
             self._lock_fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
@@ -225,3 +226,13 @@ def _code(error: sqlite3.Error) -> int | None:
     """The primary result code; None for an error that SQLite did not raise."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
+
+
+def _refuse_foreign_link(path: Path) -> None:
+    """Raises JournalError where a link on the way to the file is another user's: they would choose what we overwrite."""
+    for place in (path, *path.absolute().parents):
+        if place.is_symlink() and (owner := place.lstat().st_uid) not in {0, os.geteuid()}:
+            raise JournalError(
+                f"journal {path}: expected folders of root or of user {os.geteuid()}, found {place}, "
+                f"a link of user {owner}. Remove it"
+            )

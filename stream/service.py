@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from typing import TYPE_CHECKING
+
+from stream.log_line import OneLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stream.pipeline import Pipeline
 
-__all__ = ["log_to_stderr", "serve"]
+__all__ = ["forbid_core_dumps", "log_to_stderr", "serve"]
 
 _LEAST = {
     "asyncua": logging.CRITICAL,  # what matters of it is said by the source's status
@@ -40,8 +43,15 @@ async def serve(pipeline: Pipeline, *, ready: Callable[[], None] = lambda: None)
             loop.remove_signal_handler(number)
 
 
+def forbid_core_dumps() -> None:
+    """A core dump would hold the secrets: none is written of this process and its children, whoever started it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def log_to_stderr(level: int = logging.INFO) -> None:
     """One line per message, for the supervisor's journal; libraries speak only of trouble that we do not report ourselves."""
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=level, handlers=[handler])
     for name, least in _LEAST.items():
         logging.getLogger(name).setLevel(least)

@@ -234,6 +234,20 @@ async def test_a_policy_that_is_not_offered_is_refused_with_those_that_are(ua_se
     assert "change `policy`" in sentence
 
 
+@pytest.mark.parametrize("outdated", ["Basic128Rsa15", "Basic256"])
+async def test_a_server_with_nothing_but_an_outdated_policy_is_refused_and_told_no_password(
+    ua_server, intake, identities, trusted, outdated
+):
+    ua_server.start(*secured(identities["server"], "--login=ana:brown-heron", policy=outdated))
+    source = make(ua_server, trusted, identities["client"], username="ana", password="brown-heron")
+    async with running(source, intake):
+        await intake.until(lambda: intake.statuses)
+    assert [status.ok for status in intake.statuses] == [False]
+    assert "does not offer Basic256Sha256 SignAndEncrypt" in intake.statuses[0].detail
+    assert f"it offers: {outdated} SignAndEncrypt" in intake.statuses[0].detail
+    assert intake.samples == []
+
+
 async def test_files_that_cannot_be_used_are_named(ua_server, identities, trusted, tmp_path):
     ua_server.start(*secured(identities["server"]))
     us, junk = identities["client"], tmp_path / "junk.der"

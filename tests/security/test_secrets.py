@@ -49,6 +49,8 @@ def test_no_secret_is_on_disk_in_the_log_on_a_command_line_or_in_a_child(
     service.until(lambda: any(topic.endswith("/event") for topic, _ in seen.messages))
     service.until(lambda: len(service.family()) > 1)
     for process in service.family():
+        (core,) = [line for line in (process / "limits").read_text().splitlines() if line.startswith("Max core file")]
+        assert core.split()[4:6] == ["0", "0"]
         for file in ("cmdline", "environ"):
             assert SECRET.encode() not in (process / file).read_bytes()
     assert not [topic for topic, payload in seen.messages if SECRET.encode() in payload]

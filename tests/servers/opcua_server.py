@@ -35,6 +35,8 @@ from asyncua.server.user_managers import UserManager
 NAMESPACE = "urn:plant"
 POLICIES = {
     "None": ua.SecurityPolicyType.NoSecurity,
+    "Basic128Rsa15": ua.SecurityPolicyType.Basic128Rsa15_SignAndEncrypt,
+    "Basic256": ua.SecurityPolicyType.Basic256_SignAndEncrypt,
     "Basic256Sha256": ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt,
     "Aes256Sha256RsaPss": ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt,
 }

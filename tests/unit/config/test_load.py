@@ -93,6 +93,19 @@ def test_a_mistake_is_named_with_its_line(problems: Problems, small: str, old: s
     assert "hunter2" not in "".join(found)
 
 
+@pytest.mark.parametrize("name", ["a\\nb", "a b", "a,b", "a=b", "a/b", "a+", "#", "a\\0b", "..", "x" * 70_000, "é", ""])
+@pytest.mark.parametrize("place", ["site: demo", "  hx:", "      t:"])
+def test_a_name_that_would_mean_something_to_a_topic_a_file_or_a_log_is_refused(
+    problems: Problems, small: str, place: str, name: str
+) -> None:
+    assert place in small
+    key, _, value = place.partition(":")
+    found = problems(small.replace(place, f'{key}: "{name}"' if value else f'{" " * key.count(" ")}"{name}":', 1))
+    # Some of these are no key in YAML to begin with.
+    assert any("expected a name of letters, digits" in line or "expected YAML" in line for line in found), found
+    assert all(line.isprintable() and len(line) < 500 for line in found)
+
+
 def test_all_mistakes_are_said_at_once_in_the_order_of_their_lines(problems: Problems, small: str) -> None:
     text = small.replace("degC", "5").replace("period_s: 10", "period_s: 0").replace("site: demo", "site: a/b")
     lines = [int(line.split(":")[1]) for line in problems(text)]
