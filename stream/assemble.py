@@ -16,6 +16,7 @@ from config.schema import resolve
 from detectors.records import Priority
 from stream import alarm_memory
 from stream.lane import FastLane
+from stream.networks import Networks
 from stream.periphery import build_command_topics, build_sinks, build_sources
 from stream.shelf import Shelf, ShelfError
 from stream.watches import judged_elsewhere, watches
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from config.load import Loaded
     from config.schema import Model, Settings, Tag
     from detectors.alarm import Memory
+    from detectors.forecasters.forecaster import Forecaster
     from detectors.language.forecaster import LanguageForecaster
     from detectors.language.model import LanguageModel
     from detectors.reason.explainer import Explainer
@@ -45,8 +47,10 @@ __all__ = [
     "build_endpoint",
     "build_lane",
     "build_pipeline",
+    "context_length",
     "model_folder",
     "open_journal",
+    "panel_members",
     "shelf_of",
     "state_folder",
 ]
@@ -59,7 +63,7 @@ PATHS = 32
 
 def build_lane(settings: Settings, memories: dict[str, Memory]) -> FastLane:
     """Windows, detectors and alarms of every tag."""
-    tags, series = watches(settings, length=_length(settings))
+    tags, series = watches(settings, length=context_length(settings))
     return FastLane(tags, memories, series, judged_elsewhere(settings), language=settings.language)
 
 
@@ -149,7 +153,7 @@ def build_endpoint(
 
 def restore(lane: FastLane, journal: Journal, settings: Settings, now: datetime) -> None:
     """Fills the windows with what the journal still knows of them."""
-    reach_s = max(tag.period_s * _length(settings) + tag.hold_s for tag in settings.tags().values())
+    reach_s = max(tag.period_s * context_length(settings) + tag.hold_s for tag in settings.tags().values())
     samples = sorted(journal.samples(now - timedelta(seconds=reach_s)), key=lambda sample: sample.arrived_at)
     lane.restore((sample for sample in samples if sample.arrived_at <= now), now)
 
@@ -180,7 +184,7 @@ def faces(settings: Settings) -> dict[str, TagFace]:
 
 
 def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
-    """The panel, and the language model on it where one is configured.
+    """The panel, with the trained networks in use, and the language model on it where one is configured.
 
     Called inside the model lane's process: torch may be imported, and nobody waits for a download. A replay is `patient`: it
     begins with nothing learnt, so that it gives the same each time, and leaves no trace.
@@ -189,20 +193,25 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
     from detectors.forecasters.panel import Panel
     from stream.learners import learners
     from stream.model_process import Forecasting
-    from stream.roster import Roster
 
     settings = loaded.settings
-    seed = settings.model.seed if settings.model else 0
-    roster = Roster(seed=seed)
-    members = [roster.make(name) for name in settings.panel.members]
-    said = f"forecasts by a panel of {', '.join(settings.panel.members)}"
+    networks = Networks(shelf_of(loaded).folder)
+    trained, doubts = networks.members(seed=settings.model.seed if settings.model else 0)
+    members = [*panel_members(settings), *trained]
+    said = f"forecasts by a panel of {', '.join(member.name for member in members)}"
     learning = learners(settings)
     state = None if patient else state_folder(loaded)
     if settings.model is None:
         panel = Panel(members, paths=PATHS)
-        described = f"no language model; {said}"
-        return Forecasting(panel=panel, learners=learning, description=described, state=state, patient=patient)
-    model, outdated, doubt = _language_model(settings.model, loaded)
+        return Forecasting(
+            panel=panel,
+            learners=learning,
+            description=f"no language model; {said}{doubts}",
+            state=state,
+            patient=patient,
+            outdated=None if patient else lambda: networks.outdated,
+        )
+    model, adapter_outdated, doubt = _language_model(settings.model, loaded)
     language = _language_forecaster(settings.model, model, loaded)
     speaker = InTurn(language)
     return Forecasting(
@@ -211,11 +220,24 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
         speaker=speaker,
         reader=language,
         explainer=_explainer(model, settings.language) if settings.model.explain and not patient else None,
-        description=f"{language.description}; {said} and the model{doubt}",
+        description=f"{language.description}; {said} and the model{doubt}{doubts}",
         state=state,
         patient=patient,
-        outdated=None if patient else outdated,
+        outdated=None if patient else lambda: adapter_outdated() or networks.outdated,
     )
+
+
+def panel_members(settings: Settings) -> list[Forecaster]:
+    """Those forecasters of the panel that are configured, made anew."""
+    from stream.roster import Roster
+
+    roster = Roster(seed=settings.model.seed if settings.model else 0)
+    return [roster.make(name) for name in settings.panel.members]
+
+
+def context_length(settings: Settings) -> int:
+    """Steps kept per tag."""
+    return settings.model.context if settings.model else WINDOW_WITHOUT_MODEL
 
 
 def model_folder(model: Model, loaded: Loaded) -> tuple[Path, str | None]:
@@ -300,8 +322,3 @@ def _model_lane(
         report=report,
         clock=clock,
     )
-
-
-def _length(settings: Settings) -> int:
-    """Steps kept per tag."""
-    return settings.model.context if settings.model else WINDOW_WITHOUT_MODEL

@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["adapter_app", "train"]
 
 adapter_app = typer.Typer(help="The adapters of the language model: list, promote, roll back.", no_args_is_help=True)
+MIN_CONTEXT = 12
+"""Where no language model is configured."""
 UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def train(
     config: Config,
     history: Annotated[Path, typer.Argument(help="A CSV or Parquet file: a row per change, or a column per tag.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="What to train: language (the model), recurrent (an LSTM) or graph (a T-GCN for each asset)."
+        ),
+    ] = "language",
     lasting: Annotated[str, typer.Option("--for", help="At most so long: 6h, 30min; else every epoch.")] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Only this tag; may be given again.")] = None,
     exclude: Annotated[
@@ -50,20 +58,16 @@ def train(
     ] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of dates without one.")] = "UTC",
 ) -> None:
-    """Train the language model on the plant's own history; it is used only if it proves better on held-out days.
+    """Train a model on the plant's own history; it is used only if it proves better on held-out days.
 
     Ctrl-C stops and saves; the same command goes on from there. The running service is not disturbed.
     """
-    from stream.assemble import model_folder
+    from stream.assemble import context_length, model_folder, panel_members
     from stream.train import TrainingRequest
     from stream.train import train as train_on
 
     loaded = read(config)
     model = loaded.settings.model
-    if model is None:
-        fail(
-            "training: expected a section `model` in the configuration, found none: there is no language model to train"
-        )
     stopping: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals are handled
@@ -75,11 +79,14 @@ def train(
         signal.signal(number, stop)
     request = TrainingRequest(
         history=history,
-        model=lambda: model_folder(model, loaded)[0],
+        model=None if model is None else lambda: model_folder(model, loaded)[0],
         shelf=_shelf(loaded).folder,
-        context=model.context,
-        min_context=model.min_context,
-        device=device or model.device,
+        context=context_length(loaded.settings),
+        min_context=MIN_CONTEXT if model is None else model.min_context,
+        kind=kind,
+        horizon=loaded.settings.panel.horizon,
+        members=lambda: panel_members(loaded.settings),
+        device=device or ("auto" if model is None else model.device),
         tags=tuple(tag or ()),
         excluded=tuple(exclude or ()),
         alerts=_alerts(loaded),
@@ -110,25 +117,32 @@ def adapter_list(config: Config) -> None:
 @adapter_app.command()
 def promote(config: Config, name: Annotated[str, typer.Argument(help="Name of the adapter.")]) -> None:
     """Use an adapter from now on, whatever its trial said; a running service takes it between two turns."""
-    from stream.shelf import ShelfError
+    from stream.shelf import Shelf, ShelfError
 
+    shelf = _shelf(read(config))
     try:
-        _shelf(read(config)).promote(name)
+        Shelf(shelf.folder, shelf.kind_of(name)).promote(name)
     except ShelfError as error:
         fail(str(error))
     console.print(f"{name} is used from now on", highlight=False)
 
 
 @adapter_app.command("roll-back")
-def roll_back(config: Config) -> None:
-    """Use the one before again; the first of all is the model as it came."""
-    from stream.shelf import ShelfError
+def roll_back(
+    config: Config,
+    kind: Annotated[str, typer.Option(help="Of which kind: language, recurrent or graph.")] = "language",
+) -> None:
+    """Use the one before again; the first of all is the model as it came, or no network of that kind."""
+    from stream.shelf import KINDS, LANGUAGE, Shelf, ShelfError
 
+    if kind not in KINDS:
+        fail(f"--kind: expected one of {', '.join(KINDS)}, found {kind[:40]!r}")
     try:
-        name = _shelf(read(config)).roll_back()
+        name = Shelf(_shelf(read(config)).folder, kind).roll_back()
     except ShelfError as error:
         fail(str(error))
-    console.print(f"{name or 'the model as it came'} is used from now on", highlight=False)
+    first = "the model as it came" if kind == LANGUAGE else f"no {kind} network"
+    console.print(f"{name or first} is used from now on", highlight=False)
 
 
 def _shelf(loaded: Loaded) -> Shelf:

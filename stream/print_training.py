@@ -10,16 +10,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from detectors.evaluation.grid import span_words
+from stream.shelf import KINDS, LANGUAGE, Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
 
-    from detectors.training.apprentice import Lesson
     from detectors.training.dataset import Dataset, Example
     from detectors.training.promotion import Trial
-    from stream.shelf import Shelf
 
 __all__ = ["print_account", "print_shelf", "print_trial", "write_texts"]
 
@@ -50,8 +49,8 @@ def print_account(dataset: Dataset, console: Console) -> None:
         console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
 
 
-def print_trial(trial: Trial, lesson: Lesson, console: Console) -> None:
-    """A row per tag: what champion and challenger gave to the held-out values, and how their forecasts compare."""
+def print_trial(trial: Trial, cost: str, console: Console) -> None:
+    """A row per tag: what champion and challenger gave to the held-out values, and how their forecasts compare; `cost` in words."""
     table = _table("held-out days", ("tag", "values", "before", "after", "gain", "pinball"))
     for tag in trial.tags:
         table.add_row(
@@ -67,8 +66,7 @@ def print_trial(trial: Trial, lesson: Lesson, console: Console) -> None:
         "" if trial.pinball is None else f", pinball loss of its forecasts {trial.pinball:.3f} times the one before"
     )
     console.print(
-        f"  gain {trial.gain:+.3f} nats per value, by chance with probability {trial.chance:.4f}{pinball}\n"
-        f"  {lesson.steps} steps in {span_words(round(lesson.seconds))}, {lesson.tokens_per_s:.0f} tokens/s",
+        f"  gain {trial.gain:+.3f} nats per value, by chance with probability {trial.chance:.4f}{pinball}\n  {cost}",
         highlight=False,
     )
 
@@ -78,14 +76,15 @@ def print_shelf(shelf: Shelf, console: Console) -> None:
     if not shelf.names:
         console.print(f"no adapter in {shelf.folder}: `givre train` makes one", highlight=False, markup=False)
         return
-    table = _table("adapters", ("tag", "in use", "gain, nats", "by chance", "pinball", "tags", "trial"))
+    table = _table("adapters", ("tag", "kind", "in use", "gain, nats", "by chance", "pinball", "tags", "trial"))
     table.columns[0].header = "name"
-    current = shelf.current
+    in_use = {kind: Shelf(shelf.folder, kind).current for kind in KINDS}
     for name in shelf.names:
-        card = shelf.card(name)
-        pinball = card.get("pinball")
+        card, kind = shelf.card(name), shelf.kind_of(name)
+        pinball, current = card.get("pinball"), in_use.get(kind)
         table.add_row(
             name,
+            kind,
             "*" if current is not None and current.name == name else "",
             f"{card.get('gain_nats', float('nan')):+.3f}",
             f"{card.get('chance', float('nan')):.4f}",
@@ -94,8 +93,8 @@ def print_shelf(shelf: Shelf, console: Console) -> None:
             "better" if card.get("promoted") else "refused",
         )
     console.print(table)
-    if current is None:
-        console.print("in use: the model as it came", highlight=False)
+    if in_use[LANGUAGE] is None:
+        console.print("in use: the language model as it came", highlight=False)
 
 
 def write_texts(dataset: Dataset, folder: Path, separator: str) -> None:

@@ -1,4 +1,4 @@
-"""What does `givre train` do? Reads the history, trains an adapter on it, lets it compete, and promotes it only if it wins."""
+"""What does `givre train` do? Reads the history, trains on it, lets what was trained compete, and promotes it only if it wins."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from detectors.evaluation.grid import span_words
+from detectors.forecasters.persistence import Persistence
 from detectors.training.dataset import DatasetError, Recipe, prepare
 from detectors.training.promotion import judge
 from stream.print_training import print_account, print_trial, write_texts
 from stream.recording import read_recording
-from stream.shelf import Shelf, ShelfError
+from stream.shelf import KINDS, LANGUAGE, Shelf, ShelfError
 from stream.sources.history import HistoryError, read_moment
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from detectors.evaluation.backtest import Series
+    from detectors.forecasters.forecaster import Forecaster
+    from detectors.forecasters.trained import Kind
     from detectors.records import Alert
     from detectors.training.apprentice import Apprentice, Lesson
     from detectors.training.dataset import Dataset
-    from detectors.training.lora import Progress as Steps
+    from detectors.training.progress import Progress as Steps
+    from detectors.training.promotion import Trial
 
 __all__ = ["TrainingRequest", "spans_in_alarm", "train"]
 
@@ -41,15 +45,19 @@ Span = tuple[datetime, datetime]
 class TrainingRequest:
     """The command line, and what the configuration says of the model; see the help of `givre train`.
 
-    `model` is its folder, `shelf` where adapters are kept, `context` and `min_context` those of the service. `alerts` are those
-    of the service's journal.
+    `kind` is what is trained. `model` is the folder of the language model (None: there is none), `shelf` where adapters are
+    kept, `context`, `min_context` and `horizon` those of the service, `members` makes those of its panel that need no training.
+    `alerts` are those of the service's journal.
     """
 
     history: Path
-    model: Callable[[], Path]
+    model: Callable[[], Path] | None
     shelf: Path
     context: int
     min_context: int
+    kind: str = LANGUAGE
+    horizon: int = 12
+    members: Callable[[], Sequence[Forecaster]] = lambda: [Persistence()]
     device: str = "auto"
     tags: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
@@ -68,8 +76,9 @@ def train(
     request: TrainingRequest, *, console: Console, complaints: Console, stop: Callable[[], bool], now: datetime
 ) -> str | None:
     """Prints all that comes of it; returns what is wrong with the input, in one sentence, or None."""
-    if find_spec("torch") is None or find_spec("peft") is None:
-        return "training: expected the packages torch and peft, found none. Install them: pip install 'givre[model]'"
+    needed = ("torch", "peft") if request.kind == LANGUAGE else ("torch", "safetensors")
+    if missing := [name for name in needed if find_spec(name) is None]:
+        return f"training: expected the package {missing[0]}, found none. Install it: pip install 'givre[model]'"
     from detectors.language.error import ModelError
     from detectors.training.checkpoint import CheckpointError
 
@@ -79,7 +88,7 @@ def train(
         return str(error)
     except ValueError as error:
         # Settings that make no sense, or a checkpoint of others.
-        return f"{error}. Remove {request.shelf / 'unfinished'} to begin anew"
+        return f"{error}. Remove {Shelf(request.shelf, request.kind).unfinished} to begin anew"
     except OSError as error:
         return f"training: {error}"
     return None
@@ -88,27 +97,75 @@ def train(
 def _train(
     request: TrainingRequest, *, console: Console, complaints: Console, stop: Callable[[], bool], now: datetime
 ) -> None:
-    from detectors.language.model import spare_cores
-    from detectors.training.apprentice import Apprentice
-    from detectors.training.lora import PRESETS
-
-    shelf = Shelf(request.shelf)
+    if request.kind not in KINDS:
+        raise DatasetError(f"--kind: expected one of {', '.join(KINDS)}, found {request.kind[:40]!r}")
+    shelf = Shelf(request.shelf, request.kind)
     name = request.name or f"{now:%Y-%m-%d-%H%M}"
     place = shelf.path(name)
-    if request.preset not in PRESETS:
-        raise DatasetError(f"--preset: expected one of {', '.join(PRESETS)}, found {request.preset!r}")
-    changes = {key: value for key in ("rank", "epochs") if (value := getattr(request, key)) is not None}
-    settings = replace(PRESETS[request.preset], **changes)
     recording = read_recording(request.history, tags=request.tags, timezone=request.timezone)
     groups, left_out = recording.lay(period_s=request.period_s)
     for line in left_out:
         console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
     dataset = prepare(groups, _recipe(request, now))
     print_account(dataset, console)
+    told = {"trained_at": now.isoformat(), "history": request.history.name}
+    if request.kind != LANGUAGE:
+        from stream.train_network import train_network
+
+        kind: Kind = "graph" if request.kind == "graph" else "recurrent"
+        found = train_network(request, kind, groups, dataset, shelf, console, complaints, stop, told)
+    else:
+        found = _train_adapter(request, groups, dataset, shelf, console, complaints, stop, told)
+    if found is None:
+        console.print("stopped, and saved: the same command goes on from here", highlight=False)
+        return
+    trial, cost = found
+    for leftover in ("checkpoint", "checkpoint.old"):
+        shutil.rmtree(shelf.unfinished / leftover, ignore_errors=True)
+    shelf.unfinished.rename(place)
+    print_trial(trial, cost, console)
+    if not trial.promoted:
+        why = "; ".join(trial.objections)
+        console.print(f"refused: {name} stays on the shelf: {why}", style="yellow", highlight=False, markup=False)
+    elif request.promote:
+        shelf.promote(name)
+        of_kind = "" if request.kind == LANGUAGE else f" --kind {request.kind}"
+        console.print(
+            f"promoted: {name} is used from now on; `givre adapter roll-back{of_kind}` takes it back",
+            style="green",
+            highlight=False,
+        )
+    else:
+        console.print(f"on the shelf: {name} is better; `givre adapter promote` puts it to use", highlight=False)
+
+
+def _train_adapter(  # noqa: PLR0917 - what the command has at hand
+    request: TrainingRequest,
+    groups: Sequence[Sequence[Series]],
+    dataset: Dataset,
+    shelf: Shelf,
+    console: Console,
+    complaints: Console,
+    stop: Callable[[], bool],
+    told: dict[str, str],
+) -> tuple[Trial, str] | None:
+    """Leaves an adapter of the language model in the unfinished folder, with its card; None where it was stopped."""
+    from detectors.language.model import spare_cores
+    from detectors.training.apprentice import Apprentice
+    from detectors.training.lora import PRESETS
+
+    if request.preset not in PRESETS:
+        raise DatasetError(f"--preset: expected one of {', '.join(PRESETS)}, found {request.preset!r}")
+    if request.model is None:
+        raise DatasetError(
+            "training: expected a section `model` in the configuration, found none: there is no language model to train. "
+            "`--kind recurrent` and `--kind graph` need none"
+        )
+    changes = {key: value for key in ("rank", "epochs") if (value := getattr(request, key)) is not None}
     apprentice = Apprentice(
         request.model(),
         dataset,
-        settings,
+        replace(PRESETS[request.preset], **changes),
         champion=shelf.current,
         clock=time.monotonic,
         device=request.device,
@@ -119,27 +176,10 @@ def _train(
     write_texts(dataset, shelf.unfinished, apprentice.separator)
     lesson = _work(apprentice, shelf.unfinished, complaints, stop)
     if not lesson.finished:
-        console.print("stopped, and saved: the same command goes on from here", highlight=False)
-        return
+        return None
     trial = judge(lesson.blocks, apprentice.contest(shelf.unfinished, _asked(groups, dataset)))
-    told = {"trained_at": now.isoformat(), "history": request.history.name}
     apprentice.write_card(shelf.unfinished, lesson, trial, told=told)
-    for leftover in ("checkpoint", "checkpoint.old"):
-        shutil.rmtree(shelf.unfinished / leftover, ignore_errors=True)
-    shelf.unfinished.rename(place)
-    print_trial(trial, lesson, console)
-    if not trial.promoted:
-        why = "; ".join(trial.objections)
-        console.print(f"refused: {name} stays on the shelf: {why}", style="yellow", highlight=False, markup=False)
-    elif request.promote:
-        shelf.promote(name)
-        console.print(
-            f"promoted: {name} is used from now on; `givre adapter roll-back` takes it back",
-            style="green",
-            highlight=False,
-        )
-    else:
-        console.print(f"on the shelf: {name} is better; `givre adapter promote` puts it to use", highlight=False)
+    return trial, f"{lesson.steps} steps in {span_words(round(lesson.seconds))}, {lesson.tokens_per_s:.0f} tokens/s"
 
 
 def spans_in_alarm(alerts: Sequence[Alert], *, now: datetime) -> dict[str, list[Span]]:

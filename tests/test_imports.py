@@ -38,6 +38,7 @@ NETWORKS = (
     "detectors.forecasters.recurrent.",
     "detectors.forecasters.graph.",
     "detectors.forecasters.graph_network.",
+    "detectors.forecasters.trained.",
 )
 WAITING = {"asyncio", "socket", "threading", "subprocess", "sqlite3", "multiprocessing", "selectors"}
 MODULES = sorted(p for package in OURS for p in (ROOT / package).rglob("*.py"))

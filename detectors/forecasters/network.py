@@ -36,6 +36,7 @@ __all__ = [
     "clock",
     "context_length",
     "drawn",
+    "one_thread",
     "pinball",
     "rising",
     "taught",
@@ -80,17 +81,17 @@ class NetworkForecaster(FittedForecaster):
 
     def learn(self, windows: Sequence[Window]) -> None:
         """As every learner does, on one thread."""
-        with _one_thread():
+        with one_thread():
             super().learn(windows)
 
     def forecast(self, windows: Sequence[Window], *, horizon: int) -> list[Forecast]:
         """The same."""
-        with _one_thread():
+        with one_thread():
             return super().forecast(windows, horizon=horizon)
 
     def refit(self, tag: str) -> None:
         """The same."""
-        with _one_thread():
+        with one_thread():
             self._learn_anew(tag)
 
     def _learn_anew(self, tag: str) -> None:
@@ -99,7 +100,7 @@ class NetworkForecaster(FittedForecaster):
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """So small products are done before two threads have met; on busy cores they wait for each other a hundred times as long."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

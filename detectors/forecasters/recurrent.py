@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["Recurrent"]
+__all__ = ["Recurrent", "RecurrentNetwork"]
 
 Weights = dict[str, torch.Tensor]
 
@@ -85,7 +85,7 @@ class Recurrent(NetworkForecaster):
         usual = np.abs(np.where(known, targets[:early], 0.0)).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         weights = torch.from_numpy((1.0 / np.maximum(usual, NARROWEST)).astype(np.float32))
         generator = torch.Generator().manual_seed(zlib.crc32(np.array([self._seed, len(values)]).tobytes()))
-        network = _Network(context, self.leads, generator)
+        network = RecurrentNetwork(context, self.leads, generator)
 
         def loss(chosen: torch.Tensor) -> torch.Tensor:
             return pinball(network(inputs[chosen], times[chosen]), aims[chosen], weights)
@@ -137,15 +137,15 @@ class Recurrent(NetworkForecaster):
         return list(zip(points[:, 0], scales[:, 0], strict=True))
 
 
-class _Network(torch.nn.Module):
+class RecurrentNetwork(torch.nn.Module):
     """Quantiles (n, leads, 7) of what is added to the last value, from inputs (n, context) and times (n, 6)."""
 
-    def __init__(self, context: int, leads: int, generator: torch.Generator) -> None:
+    def __init__(self, context: int, leads: int, generator: torch.Generator, *, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.leads = leads
         # Made without numbers: those that torch would draw come from its global generator.
-        self.cell = torch.nn.LSTM(context // PATCHES, HIDDEN, batch_first=True, device="meta")
-        self.head = torch.nn.Linear(HIDDEN + 6, leads * len(LEVELS), device="meta")
+        self.cell = torch.nn.LSTM(context // PATCHES, hidden, batch_first=True, device="meta")
+        self.head = torch.nn.Linear(hidden + 6, leads * len(LEVELS), device="meta")
         self.path = torch.nn.Linear(context, leads, bias=False, device="meta")
         self.to_empty(device="cpu")
         drawn(self, generator)
@@ -155,6 +155,7 @@ class _Network(torch.nn.Module):
             self.head.weight.mul_(0.1)
 
     def forward(self, inputs: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """The quantiles; called by torch."""
         _, (state, _) = self.cell(inputs.reshape(len(inputs), PATCHES, -1))
         raw = self.head(torch.cat((state[0], times), dim=1)).reshape(len(inputs), self.leads, len(LEVELS))
         straight: torch.Tensor = self.path(inputs)

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from detectors.evaluation.backtest import Series
     from detectors.language.alphabet import Alphabet
     from detectors.training.dataset import Dataset
-    from detectors.training.lora import Progress, Settings
+    from detectors.training.lora import Settings
     from detectors.training.plan import TrainingPlan
+    from detectors.training.progress import Progress
     from detectors.training.promotion import Trial
 
 __all__ = ["Apprentice", "Lesson"]
@@ -193,16 +194,7 @@ class Apprentice:
             "base": self._folder.name,
             "base_sha256": sha256_of(self._folder / "model.safetensors"),
             "settings": asdict(self._settings),
-            "tags": [
-                {
-                    "tag": share.tag,
-                    "period_s": share.period_s,
-                    "spans": {part: [begin.isoformat(), end.isoformat()] for part, (begin, end) in share.spans.items()},
-                    "texts": dict(share.windows),
-                    "values": dict(share.values),
-                }
-                for share in self._dataset.shares
-            ],
+            "tags": self._dataset.account(),
             "champion": None if self._champion is None else self._champion.name,
             "gain_nats": trial.gain,
             "chance": trial.chance,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from detectors.evaluation.backtest import Series
 
-__all__ = ["PARTS", "Dataset", "DatasetError", "Example", "Recipe", "Share", "prepare"]
+__all__ = ["PARTS", "Dataset", "DatasetError", "Example", "Recipe", "Share", "prepare", "usable_steps"]
 
 PARTS = ("learn", "tune", "judge")
 LEAST_LEARNT = 8
@@ -133,6 +133,19 @@ class Dataset:
         """The tags that something is learnt of."""
         return tuple(share.tag for share in self.shares)
 
+    def account(self) -> list[dict[str, Any]]:
+        """What of each tag is learnt and judged by, as it stands on a card."""
+        return [
+            {
+                "tag": share.tag,
+                "period_s": share.period_s,
+                "spans": {part: [begin.isoformat(), end.isoformat()] for part, (begin, end) in share.spans.items()},
+                "texts": dict(share.windows),
+                "values": dict(share.values),
+            }
+            for share in self.shares
+        ]
+
 
 def prepare(groups: Sequence[Sequence[Series]], recipe: Recipe) -> Dataset:
     """The texts of all series. Raises DatasetError where too little is left, and says how much is missing."""
@@ -140,7 +153,7 @@ def prepare(groups: Sequence[Sequence[Series]], recipe: Recipe) -> Dataset:
     shares: list[Share] = []
     left_out: list[str] = []
     for series in (series for group in groups for series in group):
-        usable = _usable(series, recipe)
+        usable = usable_steps(series, recipe)
         reason = _useless(series, usable)
         if reason:
             left_out.append(f"{series.tag}: {reason}.")
@@ -168,7 +181,7 @@ def prepare(groups: Sequence[Sequence[Series]], recipe: Recipe) -> Dataset:
     )
 
 
-def _usable(series: Series, recipe: Recipe) -> NDArray[np.bool_]:
+def usable_steps(series: Series, recipe: Recipe) -> NDArray[np.bool_]:
     """Which steps have a value and are neither excluded nor in alarm."""
     ends = series.start_at.timestamp() + np.arange(len(series.values)) * series.period_s
     usable = np.isfinite(series.values)

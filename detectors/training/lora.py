@@ -18,6 +18,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from detectors.training.progress import Progress
 from detectors.training.text import batch_of, losses
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from detectors.training.dataset import Example
     from detectors.training.plan import TrainingPlan
 
-__all__ = ["PRESETS", "Progress", "Settings", "Training", "block_losses", "trained_numbers"]
+__all__ = ["PRESETS", "Settings", "Training", "block_losses", "trained_numbers"]
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WARM_UP = 0.05
@@ -69,18 +70,6 @@ PRESETS = {
     # What the field study recommends.
     "study": Settings(rank=32, alpha=64, targets=("q_proj", "v_proj"), rate=2e-4, epochs=4),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far it is: steps done and in all, nats per value lately learnt, of the texts that tune (None: not read yet)."""
-
-    step: int
-    steps: int
-    learnt: float
-    tuned: float | None
-    best: float | None
-    left_s: float
 
 
 class Training:

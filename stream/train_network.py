@@ -1,0 +1,97 @@
+"""What does `givre train --kind` do with a history? Networks learn it, and the panel says whether it foretells better with them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from detectors.evaluation.grid import span_words
+from detectors.training.promotion import judge
+from stream.networks import Networks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import Console
+
+    from detectors.evaluation.backtest import Series
+    from detectors.forecasters.forecaster import Forecaster
+    from detectors.forecasters.trained import Kind
+    from detectors.training.dataset import Dataset
+    from detectors.training.progress import Progress as Steps
+    from detectors.training.promotion import Trial
+    from stream.shelf import Shelf
+    from stream.train import TrainingRequest
+
+__all__ = ["train_network"]
+
+MOST_LEADS = 48
+
+
+def train_network(  # noqa: PLR0917 - what the command has at hand
+    request: TrainingRequest,
+    kind: Kind,
+    groups: Sequence[Sequence[Series]],
+    dataset: Dataset,
+    shelf: Shelf,
+    console: Console,
+    complaints: Console,
+    stop: Callable[[], bool],
+    told: dict[str, str],
+) -> tuple[Trial, str] | None:
+    """Leaves what was trained in the unfinished folder, with its card; None where it was stopped. Errors as `train` has them."""
+    from detectors.training.course import courses
+    from detectors.training.network import NetworkSettings
+    from detectors.training.pupil import Pupil
+    from detectors.training.rivalry import contend
+
+    changes = {} if request.epochs is None else {"epochs": request.epochs}
+    settings = NetworkSettings(**changes)
+    leads = min(max(request.horizon, 12), MOST_LEADS)
+    lessons = courses(kind, groups, dataset, context=request.context, leads=leads)
+    pupil = Pupil(kind, lessons, dataset, settings, clock=time.monotonic, budget_s=request.budget_s)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=complaints) as progress:
+        task = progress.add_task("training", total=1, detail="")
+
+        def show(steps: Steps) -> None:
+            best = "" if steps.best is None else f", held out {steps.best:.4f}"
+            left = span_words(max(round(steps.left_s), 0))
+            detail = f"{steps.step} of {steps.steps} steps, loss {steps.learnt:.4f}{best}, {left} left"
+            progress.update(task, completed=steps.step, total=steps.steps, detail=detail)
+
+        lesson = pupil.work(shelf.unfinished, show=show, stop=stop)
+        if not lesson.finished:
+            return None
+        progress.update(task, description="judging", completed=0, total=1, detail="the panel with it and without")
+        networks = Networks(shelf.folder)
+
+        def without() -> Sequence[Forecaster]:
+            return [*request.members(), *networks.members()[0]]
+
+        def challenger() -> Sequence[Forecaster]:
+            return [*request.members(), *networks.members(leave_out=kind)[0], lesson.trained]
+
+        rivalry = contend(
+            groups,
+            dataset,
+            without=without,
+            challenger=challenger,
+            context=request.context,
+            show=lambda share: progress.update(task, completed=share),
+        )
+    trial = judge(rivalry.blocks, rivalry.pinball)
+    pupil.write_card(shelf.unfinished, lesson, trial, told=told)
+    console.print("before: the panel without it; after: the panel with it", style="dim", highlight=False)
+    first, best = lesson.looks[0][1], min(loss for _, loss in lesson.looks)
+    return trial, (
+        f"{lesson.steps} steps in {span_words(round(lesson.seconds))}, "
+        f"loss of what tunes {first:.4f} at first, {best:.4f} at best"
+    )
