@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ panel: {{members: [persistence]}}
 http: {{port: {http}}}
 sources:
   broker: {{type: mqtt, host: 127.0.0.1, port: {port}, client_id: in}}
+  plc: {{type: opcua, endpoint: '{endpoint}', namespace: '{namespace}'}}
 sinks:
   alerts: {{type: mqtt, host: 127.0.0.1, port: {port}, client_id: out}}
   database: {{type: influxdb, version: 1, url: '{url}', bucket: givre}}
@@ -31,7 +31,11 @@ assets:
   hx:
     tags:
       water: {{unit: degC, period_s: 0.5, hold_s: 3600, source: {{name: broker, topic: plant/water}}}}
+      air: {{unit: degC, period_s: 0.5, hold_s: 3600, source: {{name: plc, node: s=x/a}}}}
 """
+ALL = ("broker", "database", "plc", "givre")
+ORDERS = [whole[i:] + whole[:i] for whole in (ALL, ALL[::-1]) for i in range(len(ALL))]
+"""Each has its turn to be first and last, and each pair comes in both orders."""
 
 
 def health(port: int) -> tuple[int, str]:
@@ -47,18 +51,27 @@ def health(port: int) -> tuple[int, str]:
 
 
 @pytest.mark.slow_fault
-@pytest.mark.parametrize("order", list(itertools.permutations(("broker", "database", "givre"))), ids="-".join)
-def test_in_whatever_order_its_servers_come_it_is_well_soon_after_the_last(
-    order: tuple[str, ...], mosquitto: Any, influxd: Any, tmp_path: Path, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_in_whatever_order_its_servers_come_it_is_well_soon_after_the_last(  # noqa: PLR0917 - servers are fixtures
+    order: tuple[str, ...],
+    mosquitto: Any,
+    influxd: Any,
+    ua_server: Any,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     mosquitto.stop()
     influxd.stop()
-    with socket.create_server(("127.0.0.1", 0)) as s:
+    with socket.create_server(("127.0.0.1", 0)) as s, socket.create_server(("127.0.0.1", 0)) as other:
         http = s.getsockname()[1]
+        plc = type(ua_server)(other.getsockname()[1])
     config = tmp_path / "givre.yaml"
-    config.write_text(CONFIG.format(port=mosquitto.port, http=http, url=influxd.url))
+    config.write_text(
+        CONFIG.format(port=mosquitto.port, http=http, url=influxd.url, endpoint=plc.endpoint, namespace=plc.namespace)
+    )
     log = tmp_path / "log"
     process: subprocess.Popen[bytes] | None = None
+    ended = -1
 
     def start_givre() -> None:
         nonlocal process
@@ -73,7 +86,7 @@ def test_in_whatever_order_its_servers_come_it_is_well_soon_after_the_last(
             assert time.monotonic() < deadline, f"{health(http)} {log.read_text()[-2000:]}"
             time.sleep(0.05)
 
-    start = {"broker": mosquitto.start, "database": influxd.start, "givre": start_givre}
+    start = {"broker": mosquitto.start, "database": influxd.start, "plc": plc.start, "givre": start_givre}
     try:
         for name in order[:-1]:
             start[name]()
@@ -89,4 +102,6 @@ def test_in_whatever_order_its_servers_come_it_is_well_soon_after_the_last(
     finally:
         if process is not None:
             process.terminate()
-            assert process.wait(20) == 0
+            ended = process.wait(20)
+        plc.kill()
+    assert ended == 0
