@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -120,3 +121,15 @@ def test_a_second_replay_into_the_same_folder_is_refused(tmp_path: Path) -> None
     again = replay(tmp_path, WIDE)
     assert again.returncode == 1
     assert "expected a folder without a journal; give another --state" in again.stderr
+
+
+def test_an_hour_of_noise_around_a_limit_is_at_most_one_alarm(tmp_path: Path) -> None:
+    # Six sigma of the noise are the deadband and more: what is smaller than that is no return.
+    dice = random.Random(28)
+    text = "time,water\n" + "".join(
+        f"2024-02-01T10:{i // 60:02d}:{i % 60:02d}Z,{5.2 + dice.gauss(0, 0.008):.4f}\n" for i in range(3600)
+    )
+    done = replay(tmp_path, text, "--no-model")
+    assert done.returncode == 0, done.stderr
+    raised = [a for a in map(json.loads, alerts(tmp_path)) if a["rule"] == "tolerance"]
+    assert [a["state"] for a in raised] in ([], ["unacknowledged"])
