@@ -117,6 +117,24 @@ async def test_a_missing_node_is_named_stops_no_other_and_is_picked_up_when_it_a
     assert [sample.value for sample in intake.samples if sample.tag == "x/a" and sample.value] == [1.0, 3.0]
 
 
+async def test_a_node_that_changes_its_type_is_followed_as_long_as_it_holds_numbers(ua_server, intake):
+    ua_server.start("--node=x/a", "--node=x/b")
+    async with running(make(ua_server, "x/a", "x/b"), intake):
+        for value, kind in ((1.0, "Double"), (3, "Int32"), (4.5, "Float"), (6, "UInt16")):
+            ua_server.tell(write="x/a", value=value, type=kind)
+            await intake.until(lambda value=value: value in intake.values)
+        ua_server.tell(write="x/a", value="warm", type="String")
+        await intake.until(lambda: intake.rejections)
+        ua_server.tell(write="x/b", value=7.0, type="Double")
+        await intake.until(lambda: 7.0 in intake.values)
+        ua_server.tell(write="x/a", value=8.0, type="Double")
+        await intake.until(lambda: 8.0 in intake.values)
+    followed = [sample.value for sample in intake.samples if sample.tag == "x/a" and sample.value]
+    assert followed == [1.0, 3.0, 4.5, 6.0, 8.0]
+    assert {(one.tag, one.reason) for one in intake.rejections} == {("x/a", "not_a_number")}
+    assert [status.ok for status in intake.statuses] == [True]
+
+
 async def test_two_tags_of_one_node_keep_their_own_deadbands(ua_server, intake):
     ua_server.start("--node=x/a")
     ua_server.tell(write="x/a", value=1.0, type="Double")
