@@ -50,7 +50,7 @@ def print_account(dataset: Dataset, console: Console) -> None:
 
 
 def print_trial(trial: Trial, cost: str, console: Console) -> None:
-    """A row per tag: what champion and challenger gave to the held-out values, and how their forecasts compare; `cost` in words."""
+    """A row per tag: what champion and challenger gave to the held-out values, and how their forecasts compare; then the cost."""
     table = _table("held-out days", ("tag", "values", "before", "after", "gain", "pinball"))
     for tag in trial.tags:
         table.add_row(

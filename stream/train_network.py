@@ -1,4 +1,4 @@
-"""What does `givre train --kind` do with a history? Networks learn it, and the panel says whether it foretells better with them."""
+"""What does `givre train --kind` do with a history? Networks learn it; the panel says whether it foretells better with them."""
 
 from __future__ import annotations
 

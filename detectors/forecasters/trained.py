@@ -117,11 +117,6 @@ class Trained:
         try:
             card = json.loads((folder / CARD).read_text(encoding="utf-8"))
             stored = (folder / WEIGHTS).read_bytes()
-            found = hashlib.sha256(stored).hexdigest()
-            if found != card["sha256"]:
-                raise ModelError(
-                    subject, expected=f"weights with sha256 {card['sha256']}", found=found, advice="Train it anew"
-                )
             kind: Kind = "graph" if card["kind"] == "graph" else "recurrent"
             about = card["network"]
             circles = [Circle(**{key: tuple(value) for key, value in one.items()}) for one in about["circles"]]
@@ -130,12 +125,14 @@ class Trained:
             weights = load(stored)
             for number, network in enumerate(networks):
                 network.load_state_dict({name: weights[f"{number} {name}"] for name in network.state_dict()})
-        except ModelError:
-            raise
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelError(
                 subject, expected=f"{CARD} and {WEIGHTS} of a trained network", found=f"{error!r:.200}"
             ) from None
+        if (found := hashlib.sha256(stored).hexdigest()) != card.get("sha256"):
+            raise ModelError(
+                subject, expected=f"weights with sha256 {card.get('sha256')}", found=found, advice="Train it anew"
+            )
         return cls(kind, circles, networks, context=context, leads=leads, samples=samples, seed=seed)
 
     def card(self) -> dict[str, Any]:

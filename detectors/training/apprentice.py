@@ -194,6 +194,7 @@ class Apprentice:
             "base": self._folder.name,
             "base_sha256": sha256_of(self._folder / "model.safetensors"),
             "settings": asdict(self._settings),
+            "context": self._dataset.recipe.context,
             "tags": self._dataset.account(),
             "champion": None if self._champion is None else self._champion.name,
             "gain_nats": trial.gain,

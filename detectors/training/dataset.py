@@ -149,6 +149,12 @@ class Dataset:
 
 def prepare(groups: Sequence[Sequence[Series]], recipe: Recipe) -> Dataset:
     """The texts of all series. Raises DatasetError where too little is left, and says how much is missing."""
+    least_read = recipe.kept + LEAST_LEARNT
+    if recipe.context < least_read:
+        raise DatasetError(
+            f"context: expected at least {least_read} values, {recipe.kept} to begin with and {LEAST_LEARNT} to learn, found "
+            f"{recipe.context}. Raise `context` under `model` in the configuration"
+        )
     parts: dict[str, list[Example]] = {part: [] for part in PARTS}
     shares: list[Share] = []
     left_out: list[str] = []

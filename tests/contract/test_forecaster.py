@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from detectors.forecasters.arima import Arima
 from detectors.forecasters.autoregression import Autoregression
@@ -26,6 +27,7 @@ from detectors.forecasters.persistence import Persistence
 from detectors.forecasters.recurrent import Recurrent
 from detectors.forecasters.seasonal import SeasonalNaive
 from detectors.forecasters.smoothing import Smoothing
+from detectors.forecasters.trained import Circle, Trained, made_network
 from detectors.records import LEVELS, Window
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detectors.forecasters.forecaster import Forecaster
+    from detectors.forecasters.trained import Kind
 
 END = datetime(2026, 11, 23, 5, 13, 20, tzinfo=UTC)
 CONTEXT, HORIZON = 32, 6
@@ -46,7 +49,8 @@ MEMBERS = {
     "recurrent": partial(Recurrent, steps=12),
     "graph": partial(Graph, steps=12),
 }
-FORECASTERS = ["persistence", "language", "language_groups", "panel", *MEMBERS]
+TRAINED = {"trained-recurrent": "recurrent", "trained-graph": "graph"}
+FORECASTERS = ["persistence", "language", "language_groups", "panel", *TRAINED, *MEMBERS]
 LEARNERS = ["panel", *MEMBERS]
 
 WINDOWS = {
@@ -69,6 +73,8 @@ def build(kind: str, tiny_model: Callable[..., Path]) -> Callable[..., Forecaste
         return lambda seed=0: Persistence(samples=16, seed=seed)
     if kind in MEMBERS:
         return lambda seed=0: MEMBERS[kind](samples=16, seed=seed)
+    if kind in TRAINED:
+        return lambda seed=0: trained(TRAINED[kind], seed)
     if kind == "panel":
         return lambda seed=0: Panel([Persistence(samples=16, seed=seed), Other(samples=16, seed=seed + 10)])
     from detectors.language.forecaster import LanguageForecaster
@@ -76,6 +82,19 @@ def build(kind: str, tiny_model: Callable[..., Path]) -> Callable[..., Forecaste
 
     model = load_model(tiny_model("groups" if kind == "language_groups" else "splits"), device="cpu", numbers="float32")
     return lambda seed=0: LanguageForecaster(model, context=CONTEXT, min_context=4, samples=16, seed=seed)
+
+
+def trained(kind: Kind, seed: int) -> Trained:
+    """Of the tags of this file; how well it was trained is another question."""
+    circles = []
+    for period_s in (10.0, 60.0, 0.5):
+        tags = ("x/t", "x/u", "x/v", "x/good", "x/holes", *(f"x/{i}" for i in range(len(WINDOWS))))
+        count = len(tags)
+        circle = Circle(tags=tags, periods_s=(period_s,) * count, spreads=(1.0,) * count, steps=(5000,) * count)
+        circles.append(circle)
+    generator = torch.Generator().manual_seed(3)
+    networks = [made_network(kind, len(circle.tags), CONTEXT, 24, generator=generator) for circle in circles]
+    return Trained(kind, circles, networks, context=CONTEXT, leads=24, samples=16, seed=seed)
 
 
 class Other(Persistence):
