@@ -261,6 +261,7 @@ def _language_model(model: Model, loaded: Loaded) -> tuple[LanguageModel, Callab
     An adapter of the configuration goes before the one in use on the shelf. One of the shelf that cannot be used costs the
     adapter, not the model.
     """
+    from detectors.language.adapter import examine_context
     from detectors.language.error import ModelError
     from detectors.language.model import load_model
 
@@ -278,6 +279,8 @@ def _language_model(model: Model, loaded: Loaded) -> tuple[LanguageModel, Callab
 
     chosen = in_use()
     try:
+        if chosen is not None:
+            examine_context(chosen, model.context)
         found = load_model(path, device=model.device, sha256=sha256, adapter=chosen)
     except ModelError as error:
         if chosen is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from detectors.language.adapter import CARD
+from detectors.language.adapter import CARD, examine_context
 from detectors.language.error import ModelError
 from detectors.language.forecaster import LanguageForecaster
 from detectors.language.model import load_model
@@ -123,3 +123,15 @@ def test_an_adapter_of_a_model_of_another_size_is_refused_whatever_it_is_called(
     other = shutil.copytree(tiny_model("splits", **config), base)
     with pytest.raises(ModelError, match=found):
         load_model(other, device="cpu", adapter=adapter)
+
+
+@pytest.mark.parametrize(("judged", "refused"), [(96, True), (128, False), (200, False), (None, False)])
+def test_an_adapter_is_refused_where_more_is_read_at_once_than_it_was_judged_on(
+    tmp_path: Path, judged: int | None, refused: bool
+) -> None:
+    (tmp_path / CARD).write_text(json.dumps({} if judged is None else {"context": judged}))
+    if refused:
+        with pytest.raises(ModelError, match=r"judged on texts of 128 values.*found one judged on 96. Train anew"):
+            examine_context(tmp_path, 128)
+    else:
+        examine_context(tmp_path, 128)
