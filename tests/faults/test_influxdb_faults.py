@@ -248,7 +248,7 @@ async def test_a_stop_with_a_backlog_while_the_server_is_silent_is_quick_and_the
         await stream.send(500)
         await stream.settled()
         influxd.send(signal.SIGSTOP)
-        await stream.send(20_000, batch=1000)
+        await stream.send(50_000, batch=1000)
         await asyncio.sleep(0.2)
         begin = time.monotonic()
     try:
@@ -257,11 +257,11 @@ async def test_a_stop_with_a_backlog_while_the_server_is_silent_is_quick_and_the
         influxd.send(signal.SIGCONT)
     fields = {"version": 1, "url": influxd.url, "bucket": "givre"}
     async with streaming(tmp_path / "j", InfluxSink(name="db", site="demo", **fields)) as stream:
-        assert 0 < stream.delivery.depth() <= 20_000
-        stream.count = 20_500
+        assert 0 < stream.delivery.depth() <= 50_000
+        stream.count = 50_500
         await stream.send(100)
         await stream.settled()
-        assert stored(influxd) == [float(i) for i in range(20_600)]
+        assert stored(influxd) == [float(i) for i in range(50_600)]
 
 
 async def test_alerts_leave_by_another_sink_while_the_database_hangs(tmp_path, v2_shim):
