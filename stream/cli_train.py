@@ -52,6 +52,13 @@ def train(
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the adapter; else the date and time.")] = "",
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Put it to use if it is better.")] = True,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="Train nothing; write the texts there (Parquet: prompt, response), for other tools."),
+    ] = None,
+    style: Annotated[
+        str, typer.Option(help="Of --texts: digits, or the instruction prompts json and role.")
+    ] = "digits",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; else that of the configuration.")] = "",
     period: Annotated[
         float | None, typer.Option(min=1e-3, help="Seconds between steps; else the most common spacing.")
@@ -98,6 +105,8 @@ def train(
         period_s=period,
         timezone=timezone,
         promote=promote,
+        texts=texts,
+        style=style,
     )
     problem = train_on(
         request, console=console, complaints=complaints, stop=lambda: bool(stopping), now=datetime.now(UTC)

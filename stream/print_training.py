@@ -1,9 +1,7 @@
-"""What does a user see of a training? What will be learnt, how the trial went, and the texts themselves as Parquet."""
+"""What does a user see of a training? What will be learnt, how the trial went, and what stands on the shelf."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -13,14 +11,12 @@ from detectors.evaluation.grid import span_words
 from stream.shelf import KINDS, LANGUAGE, Shelf
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
-    from detectors.training.dataset import Dataset, Example
+    from detectors.training.dataset import Dataset
     from detectors.training.promotion import Trial
 
-__all__ = ["print_account", "print_shelf", "print_trial", "write_texts"]
+__all__ = ["print_account", "print_shelf", "print_trial"]
 
 
 def print_account(dataset: Dataset, console: Console) -> None:
@@ -95,36 +91,6 @@ def print_shelf(shelf: Shelf, console: Console) -> None:
     console.print(table)
     if in_use[LANGUAGE] is None:
         console.print("in use: the language model as it came", highlight=False)
-
-
-def write_texts(dataset: Dataset, folder: Path, separator: str) -> None:
-    """The texts as `texts.parquet`, a prompt and a response each, as tools for supervised fine-tuning read them.
-
-    Without pyarrow there is no such file; nothing of the training needs it.
-    """
-    if find_spec("pyarrow") is None:
-        return
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    rows = [(part, text) for part, texts in dataset.parts.items() for text in texts]
-    table = pa.table(
-        {
-            "prompt": [_spelt(text, 0, text.known, separator) for _, text in rows],
-            "response": [_spelt(text, text.known, len(text.cells), separator) for _, text in rows],
-            "tag": [text.tag for _, text in rows],
-            "part": [part for part, _ in rows],
-            "begin": [datetime.fromtimestamp(text.at, UTC) for _, text in rows],
-            "low": [text.low for _, text in rows],
-            "cell": [text.cell for _, text in rows],
-        }
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(table, folder / "texts.parquet")
-
-
-def _spelt(text: Example, first: int, end: int, separator: str) -> str:
-    return "".join(f"{cell:03d}{separator}" for cell in text.cells[first:end])
 
 
 def _table(title: str, heads: tuple[str, ...]) -> Table:

@@ -16,10 +16,11 @@ from detectors.evaluation.grid import span_words
 from detectors.forecasters.persistence import Persistence
 from detectors.training.dataset import DatasetError, Recipe, prepare
 from detectors.training.promotion import judge
-from stream.print_training import print_account, print_trial, write_texts
+from stream.print_training import print_account, print_trial
 from stream.recording import read_recording
 from stream.shelf import KINDS, LANGUAGE, Shelf, ShelfError
 from stream.sources.history import HistoryError, read_moment
+from stream.training_texts import STYLES, write_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +48,8 @@ class TrainingRequest:
 
     `kind` is what is trained. `model` is the folder of the language model (None: there is none), `shelf` where adapters are
     kept, `context`, `min_context` and `horizon` those of the service, `members` makes those of its panel that need no training.
-    `alerts` are those of the service's journal.
+    `alerts` are those of the service's journal. With `texts` nothing is trained: what a training would learn is written there,
+    in a `style`.
     """
 
     history: Path
@@ -70,13 +72,15 @@ class TrainingRequest:
     period_s: float | None = None
     timezone: str = "UTC"
     promote: bool = True
+    texts: Path | None = None
+    style: str = "digits"
 
 
 def train(
     request: TrainingRequest, *, console: Console, complaints: Console, stop: Callable[[], bool], now: datetime
 ) -> str | None:
     """Prints all that comes of it; returns what is wrong with the input, in one sentence, or None."""
-    needed = ("torch", "peft") if request.kind == LANGUAGE else ("torch", "safetensors")
+    needed = () if request.texts else ("torch", "peft") if request.kind == LANGUAGE else ("torch", "safetensors")
     if missing := [name for name in needed if find_spec(name) is None]:
         return f"training: expected the package {missing[0]}, found none. Install it: pip install 'givre[model]'"
     from detectors.language.error import ModelError
@@ -99,6 +103,12 @@ def _train(
 ) -> None:
     if request.kind not in KINDS:
         raise DatasetError(f"--kind: expected one of {', '.join(KINDS)}, found {request.kind[:40]!r}")
+    if request.style not in STYLES or (request.style != "digits" and request.texts is None):
+        expected = "digits" if request.texts is None else f"one of {', '.join(STYLES)}"
+        raise DatasetError(
+            f"--style: expected {expected}, found {request.style[:40]!r}. Givre reads digits in service and so learns them; with "
+            "`--texts FILE` the styles json and role are written for other tools"
+        )
     shelf = Shelf(request.shelf, request.kind)
     name = request.name or f"{now:%Y-%m-%d-%H%M}"
     place = shelf.path(name)
@@ -108,6 +118,10 @@ def _train(
         console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
     dataset = prepare(groups, _recipe(request, now))
     print_account(dataset, console)
+    if request.texts is not None:
+        count = write_texts(dataset, groups, request.texts, style=request.style, horizon=request.horizon)
+        console.print(f"{count:,} texts in {request.texts}; nothing was trained", highlight=False, markup=False)
+        return
     told = {"trained_at": now.isoformat(), "history": request.history.name}
     if request.kind != LANGUAGE:
         from stream.train_network import train_network
@@ -173,7 +187,9 @@ def _train_adapter(  # noqa: PLR0917 - what the command has at hand
         threads=spare_cores(),
     )
     console.print(f"memory: {apprentice.plan}", highlight=False)
-    write_texts(dataset, shelf.unfinished, apprentice.separator)
+    if find_spec("pyarrow") is not None:
+        # Nothing of the training needs them.
+        write_texts(dataset, groups, shelf.unfinished / "texts.parquet")
     lesson = _work(apprentice, shelf.unfinished, complaints, stop)
     if not lesson.finished:
         return None

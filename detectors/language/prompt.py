@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import math
 import zlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from detectors.language.cache import Cache, Reading
 from detectors.language.error import ModelError
-from detectors.language.grammar import END, SYMBOLS, date_text, notation
+from detectors.language.grammar import END, SYMBOLS, notation
 from detectors.language.model import free_memory
 from detectors.language.plan import PASS_TOKENS
+from detectors.language.wording import Style, opening, worded
 from detectors.records import LEVELS, Forecast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from torch import Tensor
 
@@ -37,15 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptForecaster", "Style"]
 
-Style = Literal["json", "role"]
 LEAST = 8
 """Entries of the past below which there is no forecast."""
-_ROLE = "You are an expert in forecasting time series of industrial measurements."
-_ASK = "Answer with JSON only, in the same form: {horizon} entries, from {first} to {last}."
-_INTRODUCTION = {
-    "json": "Here is a time series as JSON.\n",
-    "role": "Task: forecast the next {horizon} values of the following time series, one every {period_s:g} seconds.\n",
-}
 
 
 class PromptForecaster:
@@ -104,12 +96,8 @@ class PromptForecaster:
             past += self._opening(window, i - steps_back, first=not past)
             past += [self._spoken.tokens[symbol] for symbol in (*number.write(value), END)]
         past += self._tokens("]\n")
-        first, last = (date_text(_at(window, lead), window.period_s) for lead in (1, horizon))
-        ask = _ASK.format(horizon=horizon, first=first, last=last)
-        if number.power:
-            ask = f"Values are in units of 1e{number.power}. {ask}"
-        introduction = _INTRODUCTION[self._style].format(horizon=horizon, period_s=window.period_s)
-        before, after = self._spoken.frame(_ROLE if self._style == "role" else "", introduction, ask)
+        words = worded(self._style, window, horizon, number)
+        before, after = self._spoken.frame(words.role, words.introduction, words.ask)
         return [*before, *past, *after, *self._opening(window, 1, first=True)], number
 
     def _forecast(self, window: Window, horizon: int) -> Forecast:
@@ -209,8 +197,7 @@ class PromptForecaster:
 
     def _opening(self, window: Window, lead: int, *, first: bool) -> list[int]:
         """What stands before a value: the entry's bracket, its date, the key of the value."""
-        date = date_text(_at(window, lead), window.period_s)
-        return self._tokens(f'{"[" if first else ", "}{{"date": "{date}", "value": ')
+        return self._tokens(opening(window, lead, first=first))
 
     def _tokens(self, text: str) -> list[int]:
         return self._spoken.encode(text)
@@ -225,7 +212,3 @@ class PromptForecaster:
                 found=f"{free // 2**20:,} MiB free",
                 advice="Ways out: fewer samples, a shorter context or horizon, or the digit style",
             )
-
-
-def _at(window: Window, lead: int) -> datetime:
-    return window.end_at + timedelta(seconds=lead * window.period_s)

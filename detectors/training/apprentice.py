@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from detectors.language.adapter import CARD, merge_adapter
-from detectors.language.alphabet import SEPARATOR, choose_alphabet
+from detectors.language.alphabet import choose_alphabet
 from detectors.language.error import ModelError
 from detectors.language.model import (
     DTYPES,
@@ -109,11 +109,6 @@ class Apprentice:
             weight_bytes=self._weights.itemsize,
         )
         silence()
-
-    @property
-    def separator(self) -> str:
-        """What stands between two values."""
-        return SEPARATOR
 
     def work(
         self,

@@ -12,6 +12,7 @@ import pytest
 from detectors.language.error import ModelError
 from detectors.language.model import load_model
 from detectors.language.prompt import PromptForecaster
+from detectors.language.wording import conversation
 from detectors.records import Window
 
 DAY = 86_400.0
@@ -61,6 +62,22 @@ def test_the_models_own_chat_template_frames_it(asked) -> None:
         "<system>You are an expert in forecasting time series of industrial measurements.</system><user>"
     )
     assert text.endswith('</user><assistant>[{"date": "2015-02-21", "value": ')
+
+
+@pytest.mark.parametrize("style", ["json", "role"])
+def test_what_other_tools_learn_with_are_the_words_that_the_model_is_asked_with(asked, style: str) -> None:
+    window = daily([*range(50, 60), math.nan, 61])
+    said = conversation(style, window, [62.0, 63.4])
+    made = asked(style)
+    tokens, _ = made.prompt(window, 2, entries=99)
+    pieces = {i: piece for piece, i in made._spoken.tokenizer.get_vocab().items()}
+    text = "".join(pieces[token] for token in tokens)
+    frame = f"{said.role}\n{said.prompt}\n".lstrip("\n")
+    assert text.removeprefix("<s>") == frame + '[{"date": "2015-02-21", "value": '
+    assert json.loads(said.response) == [
+        {"date": "2015-02-21", "value": 62},
+        {"date": "2015-02-22", "value": 63},
+    ], "in the figures that the past has"
 
 
 @pytest.mark.parametrize("style", ["json", "role"])

@@ -96,6 +96,43 @@ def test_what_will_not_do_is_said_and_nothing_is_left_in_use(  # noqa: PLR0917 -
     assert Shelf(tmp_path / "adapters").current is None
 
 
+@pytest.mark.parametrize("style", ["digits", "json", "role"])
+def test_texts_are_written_for_other_tools_in_each_style_and_nothing_is_trained(
+    ask, tmp_path: Path, style: str
+) -> None:
+    path = tmp_path / "texts.parquet"
+    problem, said = ask(recorded(tmp_path / "h.csv"), texts=path, style=style, horizon=4, model=None)
+    assert problem is None
+    assert "nothing was trained" in said
+    assert not (tmp_path / "adapters").exists()
+    rows = parquet.read_table(path).to_pylist()
+    assert {row["part"] for row in rows} == {"learn", "tune", "judge"}
+    if style == "digits":
+        assert all(
+            row["prompt"].endswith(",") and row["low"] < 5.0 and row["low"] + 1000 * row["cell"] > 7.2 for row in rows
+        )
+        return
+    course = {
+        f"{NOW + timedelta(minutes=i):%Y-%m-%d %H:%M}": (5.0 if i % 8 < 4 else 7.0) + i % 2 / 5 for i in range(3000)
+    }
+    for row in rows:
+        answer = json.loads(row["response"])
+        past = json.loads(row["prompt"][row["prompt"].index("[") : row["prompt"].index("]") + 1])
+        assert len(answer) == 4
+        assert all(entry["value"] == pytest.approx(course[entry["date"]]) for entry in past + answer)
+        assert past[-1]["date"] < answer[0]["date"]
+        assert bool(row["system"]) == (style == "role")
+
+
+def test_training_itself_is_in_digits_alone(ask, tmp_path: Path) -> None:
+    problem, _ = ask(recorded(tmp_path / "h.csv"), style="json")
+    assert problem is not None
+    assert "--style: expected digits, found 'json'" in problem
+    problem, _ = ask(recorded(tmp_path / "h.csv"), style="xml", texts=tmp_path / "t.parquet")
+    assert problem is not None
+    assert "expected one of digits, json, role" in problem
+
+
 def test_an_interrupted_folder_that_is_damaged_is_said(ask, tmp_path: Path) -> None:
     left = tmp_path / "adapters" / "unfinished" / "checkpoint"
     left.mkdir(parents=True)
