@@ -29,6 +29,7 @@ from detectors.records import (
 )
 from stream.entry import KINDS, decode, encode, micros, moment
 from stream.journal_file import PAGE, JournalError, JournalFile, JournalFullError, is_full
+from stream.loss import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ class Journal:
         self._read_lock = threading.Lock()
         self._positions: dict[str, int] = {}
         self._kinds: dict[str, frozenset[type]] = {}
-        self._dropped: dict[str, int] = {}
+        self._dropped: dict[str, Loss] = {}
         self._file = JournalFile(path, max_bytes=self._max_bytes)
         self._writer = self._file.writer
         self._reader = self._file.connect()
@@ -227,11 +228,11 @@ class Journal:
 
     # --- room ----------------------------------------------------------------------------------------------------------
 
-    def trim(self, now: datetime) -> dict[str, int]:
+    def trim(self, now: datetime) -> dict[str, Loss]:
         """Deletes what every sink has and is older than is kept; if the file is too large, more.
 
         Too large, the oldest delivered records go whatever their age, then undelivered ones, the least missed kinds first.
-        Returns how many undelivered records were dropped since the last call, by kind, those that a full disk cost included:
+        Returns which undelivered records were dropped since the last call, by kind, those that a full disk cost included:
         that is a loss, and must be said. On a disk that takes nothing it does what it can; `append` says so.
         """
         self._file.keep_reserve()
@@ -274,25 +275,27 @@ class Journal:
         query = f"DELETE FROM entry WHERE id IN (SELECT id FROM ({head}) WHERE at < ?)"  # noqa: S608 - our own
         return db.execute(query, (self._safe(db), before_us)).rowcount
 
-    def _drop_oldest(self, db: sqlite3.Connection, order: Sequence[type[Record]]) -> tuple[str, int]:
-        """One bite of the oldest that every sink has; else of what is least missed, with the name of its kind."""
+    def _drop_oldest(self, db: sqlite3.Connection, order: Sequence[type[Record]]) -> tuple[str, list[int]]:
+        """One bite of the oldest that every sink has; else of what is least missed, with the name of its kind. Its times."""
 
-        def drop(source: str) -> int:
+        def drop(source: str) -> list[int]:
             head = f"SELECT id FROM {source} ORDER BY id LIMIT {BITE_ROWS}"  # noqa: S608 - our own
-            return db.execute(f"DELETE FROM entry WHERE id IN ({head})").rowcount  # noqa: S608 - our own
+            query = f"DELETE FROM entry WHERE id IN ({head}) RETURNING at"  # noqa: S608 - our own
+            return [at for (at,) in db.execute(query)]
 
-        if count := drop(f"entry WHERE id <= {self._safe(db)}"):
-            return "", count
+        if times := drop(f"entry WHERE id <= {self._safe(db)}"):
+            return "", times
         for kind in order:
-            if count := drop(_entries([kind])):
-                return kind.__name__.lower(), count
-        return "", 0
+            if times := drop(_entries([kind])):
+                return kind.__name__.lower(), times
+        return "", []
 
-    def _note_drop(self, kind: str, count: int) -> bool:
-        """Keeps count of a loss, once it is committed; whether anything was dropped at all."""
+    def _note_drop(self, kind: str, times: list[int]) -> bool:
+        """Keeps account of a loss, once it is committed; whether anything was dropped at all."""
         if kind:
-            self._dropped[kind] = self._dropped.get(kind, 0) + count
-        return count > 0
+            loss = Loss(count=len(times), begin=moment(min(times)), end=moment(max(times)))
+            self._dropped[kind] = loss | self._dropped.get(kind)
+        return bool(times)
 
     def _used_bytes(self) -> int:
         with self._write_lock:

@@ -19,6 +19,7 @@ from stream.alarm_memory import dump
 from stream.command import obey
 from stream.flood import flood_watch
 from stream.journal import JournalFullError
+from stream.loss import lost_words
 from stream.metric import Metrics
 from stream.orders import Orders
 from stream.present import Present
@@ -321,8 +322,7 @@ class Pipeline:
     async def _trim(self) -> None:
         dropped = await asyncio.to_thread(self._journal.trim, self._clock.now())
         if dropped:
-            lost = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
-            detail = f"full: dropped before they were delivered: {lost}"
+            detail = f"full: dropped before they were delivered: {lost_words(dropped)}"
             self.report(Status(subject="journal", ok=False, detail=detail, at=self._clock.now()))
 
     async def _saved(self) -> None:

@@ -119,8 +119,11 @@ def test_over_its_size_the_least_missed_go_first_and_the_loss_is_counted(tmp_pat
             for k in range(1000)
         ]
         journal.append(made)
-        for kind, count in journal.trim(T0).items():
-            dropped[kind] = dropped.get(kind, 0) + count
+        for kind, loss in journal.trim(T0).items():
+            dropped[kind] = dropped.get(kind, 0) + loss.count
+            # The oldest go, and nothing between what went before and what goes now is left out.
+            assert loss.begin == T0 + timedelta(seconds=dropped[kind] - loss.count)
+            assert loss.end == T0 + timedelta(seconds=dropped[kind] - 1)
     assert set(dropped) == {"forecast"}
     assert len(journal.history(kinds={Alert})) == 100
     assert len(list(journal.samples(T0))) == 1000
