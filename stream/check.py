@@ -198,6 +198,8 @@ def _state(loaded: Loaded, report: Report) -> None:
 
 
 def _tolerances(loaded: Loaded, history: Path, timezone: str, report: Report) -> None:
+    from config.errors import SecretError
+    from stream.periphery import history_at
     from stream.sources.history import HistoryError
     from stream.tolerance_check import Asked, check_tolerances
 
@@ -210,8 +212,9 @@ def _tolerances(loaded: Loaded, history: Path, timezone: str, report: Report) ->
         report.warnings.append(f"{history}: no tag has a tolerance that it could be compared with")
         return
     try:
-        warnings, notes = check_tolerances(history, asked, timezone=timezone)
-    except HistoryError as error:
+        kept = history_at(loaded, history, timezone=timezone)
+        warnings, notes = check_tolerances(kept, asked, timezone=timezone)
+    except (HistoryError, SecretError) as error:
         report.problems.append(str(error))
         return
     report.warnings += warnings

@@ -74,9 +74,7 @@ def check(
     ] = False,
     history: Annotated[
         Path | None,
-        typer.Option(
-            "--history", help="Also compare each tolerance with recorded values: CSV or Parquet, as for replay."
-        ),
+        typer.Option("--history", help="Also compare each tolerance with recorded values: CSV, Parquet, or sink:NAME."),
     ] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of the dates in the file.")] = "UTC",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -129,7 +127,7 @@ def backup(
 def replay(
     config: Config,
     source: Annotated[
-        Path, typer.Option("--from", help="A journal of the service, or CSV: a line per change, or a column per tag.")
+        Path, typer.Option("--from", help="A journal of the service, CSV or Parquet, or sink:NAME[@FROM/TO].")
     ],
     state: Annotated[
         Path | None, typer.Option(help="Folder for the journal of the replay; a new temporary one if absent.")
@@ -140,21 +138,24 @@ def replay(
     ] = True,
 ) -> None:
     """Run recorded history through exactly the live path, as fast as it goes; alarms and figures are printed."""
+    from config.errors import SecretError
+    from stream.periphery import history_at
     from stream.replay import ReplayError, run_replay
     from stream.service import log_to_stderr
+    from stream.sources.history import HistoryError
 
     log_to_stderr(logging.WARNING)
     loaded = read(config)
     try:
         run_replay(
             loaded,
-            source,
+            history_at(loaded, source, timezone=timezone),
             folder=state or Path(tempfile.mkdtemp(prefix="givre-replay-")),
             timezone=timezone,
             model=model,
             console=console,
         )
-    except ReplayError as error:
+    except (ReplayError, HistoryError, SecretError) as error:
         fail(str(error))
 
 

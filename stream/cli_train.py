@@ -28,7 +28,10 @@ UNITS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 def train(
     config: Config,
-    history: Annotated[Path, typer.Argument(help="A CSV or Parquet file: a row per change, or a column per tag.")],
+    history: Annotated[
+        Path,
+        typer.Argument(help="CSV or Parquet, a row per change or a column per tag; or sink:NAME, an InfluxDB sink."),
+    ],
     kind: Annotated[
         str,
         typer.Option(
@@ -69,12 +72,19 @@ def train(
 
     Ctrl-C stops and saves; the same command goes on from there. The running service is not disturbed.
     """
+    from config.errors import SecretError
     from stream.assemble import context_length, model_folder, panel_members
+    from stream.periphery import history_at
+    from stream.sources.history import HistoryError
     from stream.train import TrainingRequest
     from stream.train import train as train_on
 
     loaded = read(config)
     model = loaded.settings.model
+    try:
+        kept = history_at(loaded, history, timezone=timezone)
+    except (HistoryError, SecretError) as error:
+        fail(str(error))
     stopping: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals are handled
@@ -85,7 +95,7 @@ def train(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     request = TrainingRequest(
-        history=history,
+        history=kept,
         model=None if model is None else lambda: model_folder(model, loaded)[0],
         shelf=_shelf(loaded).folder,
         context=context_length(loaded.settings),

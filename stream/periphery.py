@@ -8,6 +8,8 @@ from config.schema import InfluxSink, OpcuaSource, resolve
 from config.secret import reveal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from config.load import Loaded
     from config.schema import MqttSink, MqttSource, TagSource
     from config.schema import Tls as TlsSettings
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from stream.dial import Tls
     from stream.sinks.sink import Sink
     from stream.sources.source import Source
+    from stream.sources.stored import Stored
 
-__all__ = ["build_command_topics", "build_sinks", "build_sources"]
+__all__ = ["build_command_topics", "build_sinks", "build_sources", "history_at"]
 
 
 def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
@@ -67,6 +70,37 @@ def build_command_topics(loaded: Loaded, clock: Clock) -> list[CommandTopic]:
             CommandTopic(name=name, address=address, topic=topic, max_age_s=sink.commands.max_age_s, clock=clock)
         )
     return found
+
+
+def history_at(loaded: Loaded, path: Path, *, timezone: str = "UTC") -> Path | Stored:
+    """A file as it is, or the history that `sink:NAME` or `sink:NAME@FROM/TO` names.
+
+    Raises HistoryError for a sink that is not there or keeps no history, or a period that is none, and SecretError.
+    """
+    from stream.sources.history import HistoryError, read_span
+    from stream.sources.stored import PREFIX, Stored
+
+    text = str(path)
+    if not text.startswith(PREFIX):
+        return path
+    name, at, span = text.removeprefix(PREFIX).partition("@")
+    sink = loaded.settings.sinks.get(name)
+    if not isinstance(sink, InfluxSink):
+        known = ", ".join(key for key, one in loaded.settings.sinks.items() if isinstance(one, InfluxSink)) or "none"
+        raise HistoryError(f"history {text[:80]!r}: expected an InfluxDB sink of the configuration ({known})")
+    since, until = read_span(span, timezone, subject=f"history {PREFIX}{name}") if at else (None, None)
+    return Stored(
+        name=name,
+        url=sink.url,
+        database=sink.bucket,
+        site=loaded.settings.site,
+        tags=tuple(loaded.settings.tags()),
+        token=reveal(sink.token, loaded, "sinks", name, "token"),
+        username=sink.username,
+        password=reveal(sink.password, loaded, "sinks", name, "password"),
+        since=since,
+        until=until,
+    )
 
 
 def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,16 +12,19 @@ import numpy as np
 
 from detectors.evaluation.grid import GridError, common_period, lay, tell_rejections
 from stream.sources.history import EveryTag, HistoryError, read_history
+from stream.sources.stored import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from detectors.evaluation.backtest import Series
     from detectors.records import Sample
     from stream.sources.source import Rejection
 
-__all__ = ["Recording", "read_recording", "record"]
+    History = Path | Stored
+
+__all__ = ["Recording", "history_name", "read_recording", "record", "samples_of"]
 
 
 @dataclass(slots=True)
@@ -71,28 +75,48 @@ def record(samples: Callable[[Callable[[Rejection], None]], Iterable[Sample]]) -
     """Reads all samples; the argument is told where to leave what it rejects. Errors of the source pass through."""
     recording = Recording()
     for sample in samples(recording.reject):
-        if sample.value is None:
-            continue
         if sample.tag not in recording.reports:
             recording.reports[sample.tag] = (array("d"), array("d"))
         moments, values = recording.reports[sample.tag]
         moments.append(sample.source_at.timestamp())
-        values.append(sample.value)
+        # What was said to be bad is a hole from then on, until something good is said.
+        values.append(math.nan if sample.value is None else sample.value)
     return recording
 
 
-def read_recording(path: Path, *, tags: Iterable[str] = (), timezone: str = "UTC") -> Recording:
-    """The recording in a CSV or Parquet file; without `tags` every name in it. Raises HistoryError."""
-    wanted: Mapping[str, str] = {tag: tag for tag in tags} or EveryTag()
-    notes: list[str] = []
-    if path.suffix.casefold() in {".parquet", ".pq"}:
+def samples_of(
+    history: History,
+    *,
+    tags: Mapping[str, str],
+    timezone: str = "UTC",
+    reject: Callable[[Rejection], None],
+    note: Callable[[str], None],
+) -> Iterator[Sample]:
+    """The samples of a CSV or Parquet file in its order, or of a sink by time. Raises HistoryError."""
+    if isinstance(history, Stored):
+        return history.samples(tags=tags, reject=reject)
+    if history.suffix.casefold() in {".parquet", ".pq"}:
         from stream.sources.parquet import read_parquet as read
     else:
         read = read_history
-    recording = record(lambda reject: read(path, tags=wanted, timezone=timezone, reject=reject, note=notes.append))
+    return read(history, tags=tags, timezone=timezone, reject=reject, note=note)
+
+
+def history_name(history: History) -> str:
+    """What a history is called in a sentence."""
+    return history.label if isinstance(history, Stored) else history.name
+
+
+def read_recording(history: History, *, tags: Iterable[str] = (), timezone: str = "UTC") -> Recording:
+    """The recording in a file or sink; without `tags` every name in it. Raises HistoryError."""
+    wanted: Mapping[str, str] = {tag: tag for tag in tags} or EveryTag()
+    notes: list[str] = []
+    recording = record(
+        lambda reject: samples_of(history, tags=wanted, timezone=timezone, reject=reject, note=notes.append)
+    )
     missing = [tag for tag in wanted if tag not in recording.reports]
     if missing or not recording.reports:
         found = "; ".join([*recording.told, *notes]) or "none"
         what = f"values of {', '.join(map(repr, missing))}" if missing else "values of at least one tag"
-        raise HistoryError(f"{path}: expected {what}, found: {found}")
+        raise HistoryError(f"{history}: expected {what}, found: {found}")
     return recording

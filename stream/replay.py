@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -21,11 +22,11 @@ from detectors.records import Alert
 from stream.assemble import build_pipeline
 from stream.journal import Journal
 from stream.recorded_day import RecordedDayError, is_journal, judge_again
-from stream.sources.history import HistoryError, read_history
+from stream.recording import samples_of
+from stream.sources.history import HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from detectors.records import Sample
     from stream.pipeline import Pipeline
     from stream.recorded_day import Outcome
+    from stream.recording import History
     from stream.sources.source import Intake
 
 __all__ = ["ReplayError", "run_replay"]
@@ -88,7 +90,7 @@ class _History:
         return []
 
 
-def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model: bool, console: Console) -> None:
+def run_replay(loaded: Loaded, path: History, *, folder: Path, timezone: str, model: bool, console: Console) -> None:
     """Replays a history file and prints what came of it.
 
     Raises ReplayError for a file that cannot be read, or that has nothing of the configured tags.
@@ -111,7 +113,7 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
     began = time.monotonic()
     pipeline: Pipeline | None = None
     try:
-        if is_journal(path):
+        if isinstance(path, Path) and is_journal(path):
             _print_day(judge_again(loaded, path, journal), time.monotonic() - began, console)
             console.print(f"journal: {journal_path}", highlight=False, soft_wrap=True)
             return
@@ -127,7 +129,7 @@ def run_replay(loaded: Loaded, path: Path, *, folder: Path, timezone: str, model
         )
         history.pipeline = pipeline
         try:
-            history.samples = read_history(path, tags=names, timezone=timezone, reject=pipeline.reject, note=note)
+            history.samples = samples_of(path, tags=names, timezone=timezone, reject=pipeline.reject, note=note)
         except HistoryError as error:
             raise ReplayError(str(error)) from error
         asyncio.run(pipeline.run(after_model=True))

@@ -9,11 +9,12 @@ import numpy as np
 
 from detectors.evaluation.grid import GridError, common_period, lay, span_words
 from detectors.suitability import NOISES, USUAL, Suitability, measure
-from stream.recording import read_recording
+from stream.recording import history_name, read_recording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from stream.recording import History
 
 __all__ = ["Asked", "check_tolerances"]
 
@@ -27,12 +28,14 @@ class Asked(NamedTuple):
     hold_s: float
 
 
-def check_tolerances(path: Path, asked: Mapping[str, Asked], *, timezone: str = "UTC") -> tuple[list[str], list[str]]:
+def check_tolerances(
+    history: History, asked: Mapping[str, Asked], *, timezone: str = "UTC"
+) -> tuple[list[str], list[str]]:
     """Warnings and notes, one of either for each tag with a tolerance. A file may use a tag's own name where it is the only one.
 
     Raises HistoryError for a file that cannot be read.
     """
-    recording = read_recording(path, timezone=timezone)
+    recording = read_recording(history, timezone=timezone)
     short = Counter(name.partition("/")[2] for name in asked)
     warnings, notes = [], []
     notes += list(recording.told)
@@ -40,7 +43,9 @@ def check_tolerances(path: Path, asked: Mapping[str, Asked], *, timezone: str = 
         own = name.partition("/")[2]
         found = recording.reports.get(name) or (recording.reports.get(own) if short[own] == 1 else None)
         if found is None:
-            warnings.append(f"{name}: not in {path.name}, which has {', '.join(sorted(recording.reports)[:8])}")
+            warnings.append(
+                f"{name}: not in {history_name(history)}, which has {', '.join(sorted(recording.reports)[:8])}"
+            )
             continue
         moments, values = np.array(found[0]), np.array(found[1])
         sampled_s = common_period(moments)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -17,9 +16,9 @@ from detectors.forecasters.persistence import Persistence
 from detectors.training.dataset import DatasetError, Recipe, prepare
 from detectors.training.promotion import judge
 from stream.print_training import print_account, print_trial
-from stream.recording import read_recording
+from stream.recording import history_name, read_recording
 from stream.shelf import KINDS, LANGUAGE, Shelf, ShelfError
-from stream.sources.history import HistoryError, read_moment
+from stream.sources.history import HistoryError, read_span
 from stream.training_texts import STYLES, write_texts
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from detectors.training.dataset import Dataset
     from detectors.training.progress import Progress as Steps
     from detectors.training.promotion import Trial
+    from stream.recording import History
 
 __all__ = ["TrainingRequest", "spans_in_alarm", "train"]
 
@@ -52,7 +52,7 @@ class TrainingRequest:
     in a `style`.
     """
 
-    history: Path
+    history: History
     model: Callable[[], Path] | None
     shelf: Path
     context: int
@@ -122,7 +122,7 @@ def _train(
         count = write_texts(dataset, groups, request.texts, style=request.style, horizon=request.horizon)
         console.print(f"{count:,} texts in {request.texts}; nothing was trained", highlight=False, markup=False)
         return
-    told = {"trained_at": now.isoformat(), "history": request.history.name}
+    told = {"trained_at": now.isoformat(), "history": history_name(request.history)}
     if request.kind != LANGUAGE:
         from stream.train_network import train_network
 
@@ -214,18 +214,7 @@ def spans_in_alarm(alerts: Sequence[Alert], *, now: datetime) -> dict[str, list[
 
 
 def _recipe(request: TrainingRequest, now: datetime) -> Recipe:
-    excluded = []
-    for text in request.excluded:
-        begin, slash, end = text.partition("/")
-        try:
-            span = read_moment(begin, ZoneInfo(request.timezone)), read_moment(end, ZoneInfo(request.timezone))
-        except ValueError as error:
-            raise DatasetError(
-                f"--exclude: expected FROM/TO (2014-11-01/2014-12-31), found {text[:80]!r}: {error}"
-            ) from None
-        if not slash or not span[0] < span[1]:
-            raise DatasetError(f"--exclude: expected FROM before TO, found {text[:80]!r}")
-        excluded.append(span)
+    excluded = [read_span(text, request.timezone, subject="--exclude") for text in request.excluded]
     return Recipe(
         context=request.context,
         min_context=request.min_context,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["EveryTag", "HistoryError", "read_history", "read_moment"]
+__all__ = ["EveryTag", "HistoryError", "read_history", "read_moment", "read_span"]
 
 DATE_NAMES = {"date", "datetime", "time", "timestamp", "horodatage", "date/heure", "date heure", "heure", "temps"}
 TAG_NAMES = {"tag", "name", "nom", "variable", "signal", "point"}
@@ -298,6 +298,23 @@ def read_moment(cell: str, zone: ZoneInfo) -> datetime:
         return local.astimezone(UTC)
     except OverflowError:
         raise ValueError("beyond the calendar in UTC") from None
+
+
+def read_span(text: str, timezone: str, *, subject: str) -> tuple[datetime, datetime]:
+    """FROM/TO as two moments; raises HistoryError, with its subject, for anything else."""
+    begin, slash, end = text.partition("/")
+    try:
+        zone = ZoneInfo(timezone)
+        span = read_moment(begin, zone), read_moment(end, zone)
+    except (ZoneInfoNotFoundError, OSError):
+        raise HistoryError(f"time zone: expected a name such as Europe/Paris, found {timezone[:60]!r}") from None
+    except ValueError as error:
+        raise HistoryError(
+            f"{subject}: expected FROM/TO (2014-11-01/2014-12-31), found {text[:80]!r}: {error}"
+        ) from None
+    if not slash or not span[0] < span[1]:
+        raise HistoryError(f"{subject}: expected FROM before TO, found {text[:80]!r}")
+    return span
 
 
 def _number(cell: str) -> float | None:

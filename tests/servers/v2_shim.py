@@ -1,6 +1,7 @@
 """A stand-in for the write API of InfluxDB 2, before a real InfluxDB 1.x that stores what it is given.
 
-Debian has no InfluxDB 2. This answers `/api/v2/write` as one does, login, organisation and words included, and plays the
+Debian has no InfluxDB 2. This answers `/api/v2/write` as one does, login, organisation and words included, `/query` (InfluxQL)
+behind the same login, and plays the
 faults of a script: each request takes the next word of it, and once it is used up all is well.
 
     401, 503 ...   this status                      stored    stored, and then the connection is cut without an answer
@@ -52,6 +53,9 @@ class V2Shim:
             def do_POST(self) -> None:
                 shim.answer(self)
 
+            def do_GET(self) -> None:
+                shim.ask(self)
+
             def log_message(self, *_: Any) -> None:
                 pass
 
@@ -94,6 +98,19 @@ class V2Shim:
         else:
             status, words = self._store(request, body)
             _reply(request, status, _error(status, words) if status != 204 else b"")
+
+    def ask(self, request: BaseHTTPRequestHandler) -> None:
+        """InfluxQL, as InfluxDB 2 answers it for a bucket that is mapped to a database of its name."""
+        if request.headers.get("Authorization") != f"Token {self.token}":
+            _reply(request, 401, _error(401, "unauthorized access"))
+            return
+        server = http.client.HTTPConnection(self.upstream)
+        try:
+            server.request("GET", request.path)
+            answer = server.getresponse()
+            _reply(request, answer.status, answer.read())
+        finally:
+            server.close()
 
     def _store(self, request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str]:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
