@@ -64,7 +64,7 @@ def train(
     ] = "digits",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; else that of the configuration.")] = "",
     period: Annotated[
-        float | None, typer.Option(min=1e-3, help="Seconds between steps; else the most common spacing.")
+        float | None, typer.Option(min=1e-3, help="Seconds between steps; else `period_s` of each tag.")
     ] = None,
     timezone: Annotated[str, typer.Option(help="Time zone of dates without one.")] = "UTC",
 ) -> None:
@@ -75,6 +75,7 @@ def train(
     from config.errors import SecretError
     from stream.assemble import context_length, model_folder, panel_members
     from stream.periphery import history_at
+    from stream.recording import Pace
     from stream.sources.history import HistoryError
     from stream.train import TrainingRequest
     from stream.train import train as train_on
@@ -106,6 +107,7 @@ def train(
         device=device or ("auto" if model is None else model.device),
         tags=tuple(tag or ()),
         excluded=tuple(exclude or ()),
+        paces={name: Pace(tag.period_s, tag.hold_s) for name, tag in loaded.settings.tags().items()},
         alerts=_alerts(loaded),
         preset=preset,
         rank=rank,

@@ -96,5 +96,5 @@ def print_shelf(shelf: Shelf, console: Console) -> None:
 def _table(title: str, heads: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in heads:
-        table.add_column(head, justify="left" if head == "tag" else "right", no_wrap=head != "tag")
+        table.add_column(head, justify="left" if head == "tag" else "right", no_wrap=head != "tag", overflow="fold")
     return table

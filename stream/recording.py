@@ -6,7 +6,7 @@ import math
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
     History = Path | Stored
 
-__all__ = ["Recording", "history_name", "read_recording", "record", "samples_of"]
+__all__ = ["Pace", "Recording", "history_name", "read_recording", "record", "samples_of"]
+
+
+class Pace(NamedTuple):
+    """How far the steps of a tag's window lie apart, and for how long a value holds without a new one, in seconds."""
+
+    period_s: float
+    hold_s: float
 
 
 @dataclass(slots=True)
@@ -45,16 +52,38 @@ class Recording:
         """One sentence per reason for which something was left out."""
         return tell_rejections(self.refused, self.examples)
 
+    def renamed(self, tags: Iterable[str]) -> list[str]:
+        """Gives these tags their reports, also where the recording has them under their own name, without the asset's.
+
+        That is so where no two of them share it. What is of no tag is dropped, and told in a sentence.
+        """
+        known = set(tags)
+        short = Counter(tag.partition("/")[2] for tag in known)
+        whole = {tag.partition("/")[2]: tag for tag in known if short[tag.partition("/")[2]] == 1} | {
+            t: t for t in known
+        }
+        strangers = [name for name in self.reports if name not in whole]
+        self.reports = {whole[name]: found for name, found in self.reports.items() if name in whole}
+        return [f"{name}: no tag of the configuration" for name in strangers]
+
     def lay(
-        self, *, period_s: float | None = None, hold_s: float | None = None
+        self, *, period_s: float | None = None, hold_s: float | None = None, paces: Mapping[str, Pace] | None = None
     ) -> tuple[list[list[Series]], list[str]]:
-        """The tags on their grids, those on the same one together, and a sentence per tag that no grid can hold."""
+        """The tags on their grids, those on the same one together, and a sentence per tag that no grid can hold.
+
+        A tag that has a pace is laid on that, unless its values come too seldom to be held from one to the next.
+        """
         series, left_out = [], []
+        holds: dict[str, float | None] = {}
         spans: dict[float, tuple[float, float]] = {}
         periods: dict[str, float] = {}
         arrays = {tag: (np.array(moments), np.array(values)) for tag, (moments, values) in self.reports.items()}
         for tag, (moments, _) in arrays.items():
             period = period_s or common_period(moments)
+            holds[tag] = hold_s
+            pace = (paces or {}).get(tag)
+            if pace is not None and period_s is None and np.isfinite(period) and period <= pace.hold_s:
+                period, holds[tag] = pace
             if np.isfinite(period):
                 periods[tag] = period
                 low, high = spans.get(period, (np.inf, -np.inf))
@@ -62,7 +91,7 @@ class Recording:
         for tag, (moments, values) in arrays.items():
             own = periods.get(tag, 1.0)
             try:
-                series.append(lay(tag, moments, values, period_s=own, hold_s=hold_s, span_s=spans.get(own)))
+                series.append(lay(tag, moments, values, period_s=own, hold_s=holds[tag], span_s=spans.get(own)))
             except GridError as error:
                 left_out.append(f"{error}.")
         groups: dict[object, list[Series]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -16,13 +16,13 @@ from detectors.forecasters.persistence import Persistence
 from detectors.training.dataset import DatasetError, Recipe, prepare
 from detectors.training.promotion import judge
 from stream.print_training import print_account, print_trial
-from stream.recording import history_name, read_recording
+from stream.recording import Pace, history_name, read_recording
 from stream.shelf import KINDS, LANGUAGE, Shelf, ShelfError
 from stream.sources.history import HistoryError, read_span
 from stream.training_texts import STYLES, write_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -48,7 +48,8 @@ class TrainingRequest:
 
     `kind` is what is trained. `model` is the folder of the language model (None: there is none), `shelf` where adapters are
     kept, `context`, `min_context` and `horizon` those of the service, `members` makes those of its panel that need no training.
-    `alerts` are those of the service's journal. With `texts` nothing is trained: what a training would learn is written there,
+    `paces` are the grids of its tags (none: every name in the history is a tag, on the grid that it comes on). `alerts` are those
+    of the service's journal. With `texts` nothing is trained: what a training would learn is written there,
     in a `style`.
     """
 
@@ -63,6 +64,7 @@ class TrainingRequest:
     device: str = "auto"
     tags: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    paces: Mapping[str, Pace] = field(default_factory=dict)
     alerts: Sequence[Alert] = ()
     preset: str = "ours"
     rank: int | None = None
@@ -112,10 +114,7 @@ def _train(
     shelf = Shelf(request.shelf, request.kind)
     name = request.name or f"{now:%Y-%m-%d-%H%M}"
     place = shelf.path(name)
-    recording = read_recording(request.history, tags=request.tags, timezone=request.timezone)
-    groups, left_out = recording.lay(period_s=request.period_s)
-    for line in left_out:
-        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+    groups = _groups(request, console)
     dataset = prepare(groups, _recipe(request, now))
     print_account(dataset, console)
     if request.texts is not None:
@@ -151,6 +150,35 @@ def _train(
         )
     else:
         console.print(f"on the shelf: {name} is better; `givre adapter promote` puts it to use", highlight=False)
+
+
+def _groups(request: TrainingRequest, console: Console) -> list[list[Series]]:
+    """The history of the tags, as the service would see it in its windows."""
+    recording = read_recording(request.history, timezone=request.timezone)
+    left_out = recording.renamed(request.paces) if request.paces else []
+    missing = [tag for tag in request.tags if tag not in recording.reports]
+    if missing or not recording.reports:
+        known = ", ".join(sorted(recording.reports)[:8]) or "none of the configuration"
+        wanted = ", ".join(missing) or "at least one tag of the configuration"
+        raise HistoryError(f"{history_name(request.history)}: expected values of {wanted}, found {known}")
+    if request.tags:
+        recording.reports = {tag: recording.reports[tag] for tag in request.tags}
+        left_out = []
+    groups, unlaid = recording.lay(period_s=request.period_s, paces=request.paces)
+    for line in (*left_out, *unlaid):
+        console.print(f"left out: {line}", style="yellow", highlight=False, markup=False)
+    for series in (series for group in groups for series in group):
+        pace = request.paces.get(series.tag)
+        if pace is not None and pace.period_s != series.period_s:
+            console.print(
+                f"{series.tag}: a value every {span_words(series.period_s)} is learnt, while the service reads one every "
+                f"{span_words(pace.period_s)}"
+                + (": a network will say nothing of it" if request.kind != LANGUAGE else ""),
+                style="yellow",
+                highlight=False,
+                markup=False,
+            )
+    return groups
 
 
 def _train_adapter(  # noqa: PLR0917 - what the command has at hand

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from detectors.records import AlarmState, Alert, Priority
 from detectors.training import lora
 from stream.cli import app
+from stream.recording import Pace
 from stream.shelf import Shelf
 from stream.train import TrainingRequest, spans_in_alarm, train
 
@@ -94,6 +95,24 @@ def test_what_will_not_do_is_said_and_nothing_is_left_in_use(  # noqa: PLR0917 -
     assert problem is not None
     assert said in problem
     assert Shelf(tmp_path / "adapters").current is None
+
+
+def test_it_learns_the_tags_of_the_configuration_as_the_service_will_read_them(ask, tmp_path: Path) -> None:
+    path = recorded(tmp_path / "h.csv")
+    text = path.read_text().replace("time,hx/t", "time,t,stranger").splitlines()
+    path.write_text("\n".join([text[0], *(f"{line},1.5" for line in text[1:])]) + "\n")
+    changes = {"texts": tmp_path / "t.parquet", "model": None}
+    problem, said = ask(path, paces={"hx/t": Pace(120.0, 180.0)}, **changes)
+    assert problem is None
+    assert "left out: stranger: no tag of the configuration" in said
+    assert ["hx/t", "2", "minutes"] in [line.split()[:3] for line in said.splitlines()]
+    problem, said = ask(path, paces={"hx/t": Pace(10.0, 30.0)}, **changes)
+    assert problem is None
+    assert "hx/t: a value every 1 minute is learnt, while the service reads one every 10 s" in said
+    problem, _ = ask(path, paces={"hx/other": Pace(10.0, 30.0)}, **changes)
+    assert problem == "h.csv: expected values of at least one tag of the configuration, found none of the configuration"
+    problem, _ = ask(path, paces={"hx/t": Pace(10.0, 30.0)}, tags=("hx/u",), **changes)
+    assert problem == "h.csv: expected values of hx/u, found hx/t"
 
 
 @pytest.mark.parametrize("style", ["digits", "json", "role"])
