@@ -34,6 +34,8 @@ class Inbox:
     def __init__(self, source: str, intake: Intake) -> None:
         self.dropped = 0
         """Samples that were dropped so far, all told."""
+        self.alive_at: datetime | None = None
+        """When something was last heard of the server."""
         self._source = source
         self._intake = intake
         self._waiting: deque[Sample] = deque()
@@ -41,6 +43,7 @@ class Inbox:
 
     def put(self, tag: str, value: ua.DataValue, arrived_at: datetime) -> None:
         """Takes what the server reported of a tag; what is no number is rejected here."""
+        self.alive_at = arrived_at
         try:
             sample = read(value, arrived_at)(tag)
         except UaValueError as error:

@@ -227,6 +227,7 @@ class Session:
                     async with asyncio.timeout(2 * REQUEST_S):
                         await self._subscribe(subscription, list(self._state.missing))
                 answered, self._up_since, self._state.away = self._loop.time(), None, ""
+                self._inbox.alive_at = self._plan.clock.now()
             except (ua.UaError, OSError, TimeoutError) as error:
                 self._state.away = (
                     self._state.away or f"{self._plan.endpoint} does not answer ({why(error)}): reconnecting"

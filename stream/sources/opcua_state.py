@@ -10,6 +10,7 @@ from detectors.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from stream.sources.opcua_inbox import Inbox
     from stream.sources.opcua_node import UaTag
@@ -41,6 +42,9 @@ class State:
         self._inbox = inbox
         self._intake = intake
         self._dropped = inbox.dropped
+        self._gone = inbox.alive_at
+        """Since when the server does not answer, be it that the connection before this one was lost; None while it does."""
+        self._gap = ""
         self._complained = -math.inf
         self._said: tuple[bool, str] | None = None
 
@@ -54,6 +58,7 @@ class State:
             self._report(ok=False, detail=losses)
         elif self.away:
             self._complained = -math.inf  # what is said next is whether it is back
+            self._gone = self._gone or self._inbox.alive_at
             self._report(ok=False, detail=self.away)
         elif now - self._complained < COMPLAIN_S:
             return
@@ -64,7 +69,14 @@ class State:
             self._report(ok=False, detail=detail)
         else:
             plain = f"; it takes no deadband for {_named(sorted(self.unfiltered))}" if self.unfiltered else ""
-            self._report(ok=True, detail=f"following {len(plan.tags)} tags at {plan.endpoint}{plain}")
+            if self._gone is not None:
+                self._gap, self._gone = self._since(self._gone), None
+            self._report(ok=True, detail=f"following {len(plan.tags)} tags at {plan.endpoint}{plain}{self._gap}")
+
+    def _since(self, gone: datetime) -> str:
+        """From when to when nothing can have come: what the server's queues could not hold meanwhile is not known."""
+        now = self._plan.clock.now()
+        return f"; nothing came from {gone:%Y-%m-%d %H:%M:%S} to {now:%Y-%m-%d %H:%M:%S} UTC"
 
     def _losses(self) -> str:
         """What was lost since it was last said."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import re
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -66,7 +68,15 @@ async def more(intake, limit_s: float = BACK_S, n: int = 5) -> None:
     await intake.until(lambda: len(intake.samples) >= had + n, limit_s)
 
 
-async def test_a_killed_server_is_a_hole_and_then_data_again(ua_server, intake):
+def told_gap(intake) -> tuple[datetime, datetime]:
+    """From when to when nothing came, as the status says."""
+    found = re.search(r"nothing came from (\S+ \S+) to (\S+ \S+) UTC", intake.statuses[-1].detail)
+    assert found, intake.statuses[-1].detail
+    begin, end = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in found.groups())
+    return begin, end
+
+
+async def test_a_killed_server_is_a_hole_and_then_data_again(ua_server, intake, record_property):
     epoch = time.time()
     ua_server.start(f"--epoch={epoch}")
     async with running(make(ua_server), intake):
@@ -75,10 +85,18 @@ async def test_a_killed_server_is_a_hole_and_then_data_again(ua_server, intake):
         before = counted(intake)[-1]
         await intake.until(lambda: not intake.statuses[-1].ok)
         await asyncio.to_thread(ua_server.start)
+        up = time.monotonic()
         await more(intake)
+        record_property("figure", f"plain: data again after {time.monotonic() - up:.1f} s")
         assert intake.statuses[-1].ok
+        begin, end = told_gap(intake)
     (hole,) = lost(counted(intake))  # one hole, where the server was away, and none made by us
     assert hole[0] == before
+    # The hole that is told holds the one that is there, and is hardly longer.
+    first, last = (datetime.fromtimestamp(epoch + count / 10, UTC) for count in hole)
+    assert begin <= first + timedelta(seconds=1)
+    assert last - timedelta(seconds=1) <= end <= last + timedelta(seconds=2)
+    assert begin >= first - timedelta(seconds=4)
     assert intake.rejections == []
 
 
@@ -164,6 +182,26 @@ async def test_a_cut_of_five_seconds_loses_nothing(ua_server, intake, relay):
         await more(intake, n=60)
         await intake.until(lambda: intake.statuses[-1].ok)
     assert lost(counted(intake)) == []
+
+
+@pytest.mark.slow_fault
+async def test_a_cut_of_forty_seconds_is_told_with_its_times(ua_server, intake, relay, record_property):
+    epoch = time.time()
+    ua_server.start(f"--epoch={epoch}")
+    async with running(make(ua_server, port=relay.port), intake):
+        await more(intake)
+        relay.hole = True
+        await asyncio.sleep(40)
+        relay.hole = False
+        await more(intake, limit_s=40)
+        await intake.until(lambda: intake.statuses[-1].ok, 20)
+        begin, end = told_gap(intake)
+    (hole,) = lost(counted(intake))
+    first, last = (datetime.fromtimestamp(epoch + count / 10, UTC) for count in hole)
+    record_property("figure", f"lost {first:%M:%S} to {last:%M:%S}, told {begin:%M:%S} to {end:%M:%S}")
+    # What the server's queue held at the end of the cut has come; what is told is the whole of it.
+    assert first - timedelta(seconds=4) < begin <= first + timedelta(seconds=1)
+    assert last <= end < begin + timedelta(seconds=50)
 
 
 async def test_a_cancelled_run_does_not_wait_for_a_frozen_server(ua_server, intake):
