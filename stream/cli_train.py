@@ -90,6 +90,8 @@ def train(
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals are handled
         # A second Ctrl-C ends it at once, as usual.
+        if not stopping:
+            complaints.print("stopping, and saving; a second Ctrl-C ends it at once", highlight=False)
         stopping.append(number)
         signal.signal(number, signal.SIG_DFL)
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from detectors.training.dataset import Dataset
+    from detectors.training.progress import Progress
     from detectors.training.promotion import Trial
 
-__all__ = ["print_account", "print_shelf", "print_trial"]
+__all__ = ["duration_in_words", "print_account", "print_shelf", "print_trial", "steps_in_words"]
 
 
 def print_account(dataset: Dataset, console: Console) -> None:
@@ -65,6 +66,20 @@ def print_trial(trial: Trial, cost: str, console: Console) -> None:
         f"  gain {trial.gain:+.3f} nats per value, by chance with probability {trial.chance:.4f}{pinball}\n  {cost}",
         highlight=False,
     )
+
+
+def steps_in_words(steps: Progress, unit: str) -> str:
+    """How far a training is, short enough for a terminal."""
+    held_out = "" if steps.best is None else f", held out {steps.best:.3f}"
+    return f"{steps.step} of {steps.steps} steps, {unit} {steps.learnt:.3f}{held_out}, {duration_in_words(steps.left_s)} left"
+
+
+def duration_in_words(seconds: float) -> str:
+    """In whole units: nobody knows better."""
+    if seconds < 90:
+        return f"{max(round(seconds), 0)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def print_shelf(shelf: Shelf, console: Console) -> None:

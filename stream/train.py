@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from detectors.evaluation.grid import span_words
 from detectors.forecasters.persistence import Persistence
 from detectors.training.dataset import DatasetError, Recipe, prepare
 from detectors.training.promotion import judge
-from stream.print_training import print_account, print_trial
+from stream.print_training import duration_in_words, print_account, print_trial, steps_in_words
 from stream.recording import Pace, history_name, read_recording
 from stream.shelf import KINDS, LANGUAGE, Shelf, ShelfError
 from stream.sources.history import HistoryError, read_span
@@ -218,12 +219,14 @@ def _train_adapter(  # noqa: PLR0917 - what the command has at hand
     if find_spec("pyarrow") is not None:
         # Nothing of the training needs them.
         write_texts(dataset, groups, shelf.unfinished / "texts.parquet")
-    lesson = _work(apprentice, shelf.unfinished, complaints, stop)
-    if not lesson.finished:
+    # The libraries warn of what will be in their next versions.
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        found = _work(apprentice, _asked(groups, dataset), shelf.unfinished, complaints, stop)
+    if found is None:
         return None
-    trial = judge(lesson.blocks, apprentice.contest(shelf.unfinished, _asked(groups, dataset)))
+    lesson, trial = found
     apprentice.write_card(shelf.unfinished, lesson, trial, told=told)
-    return trial, f"{lesson.steps} steps in {span_words(round(lesson.seconds))}, {lesson.tokens_per_s:.0f} tokens/s"
+    return trial, f"{lesson.steps} steps in {duration_in_words(lesson.seconds)}, {lesson.tokens_per_s:.0f} tokens/s"
 
 
 def spans_in_alarm(alerts: Sequence[Alert], *, now: datetime) -> dict[str, list[Span]]:
@@ -262,24 +265,31 @@ def _asked(groups: Sequence[Sequence[Series]], dataset: Dataset) -> list[tuple[S
     return found
 
 
-def _work(apprentice: Apprentice, folder: Path, complaints: Console, stop: Callable[[], bool]) -> Lesson:
+def _work(
+    apprentice: Apprentice,
+    asked: Sequence[tuple[Series, int, int]],
+    folder: Path,
+    complaints: Console,
+    stop: Callable[[], bool],
+) -> tuple[Lesson, Trial] | None:
+    """Trains and holds the trial; None where it was stopped."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} steps, {task.fields[nats]}, {task.fields[left]} left"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[detail]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=complaints) as progress:
-        task = progress.add_task("training", total=1, nats="reading what judges", left="?")
+        task = progress.add_task("", total=None, detail="")
+
+        def phase(words: str) -> None:
+            progress.update(task, description=words, total=None, detail="")
 
         def show(steps: Steps) -> None:
-            best = "" if steps.best is None else f", held out {steps.best:.3f}"
-            progress.update(
-                task,
-                completed=steps.step,
-                total=steps.steps,
-                nats=f"{steps.learnt:.3f} nats{best}",
-                left=span_words(max(round(steps.left_s), 0)),
-            )
+            progress.update(task, completed=steps.step, total=steps.steps, detail=steps_in_words(steps, "nats"))
 
-        return apprentice.work(folder, show=show, stop=stop)
+        lesson = apprentice.work(folder, show=show, stop=stop, phase=phase)
+        if not lesson.finished:
+            return None
+        phase("forecasting what judges, before and after")
+        return lesson, judge(lesson.blocks, apprentice.contest(folder, asked))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from detectors.evaluation.grid import span_words
 from detectors.training.promotion import judge
 from stream.networks import Networks
+from stream.print_training import duration_in_words, steps_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def train_network(  # noqa: PLR0917 - what the command has at hand
     pupil = Pupil(kind, lessons, dataset, settings, clock=time.monotonic, budget_s=request.budget_s)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         TextColumn("{task.fields[detail]}"),
         TimeElapsedColumn(),
     )
@@ -62,15 +62,12 @@ def train_network(  # noqa: PLR0917 - what the command has at hand
         task = progress.add_task("training", total=1, detail="")
 
         def show(steps: Steps) -> None:
-            best = "" if steps.best is None else f", held out {steps.best:.4f}"
-            left = span_words(max(round(steps.left_s), 0))
-            detail = f"{steps.step} of {steps.steps} steps, loss {steps.learnt:.4f}{best}, {left} left"
-            progress.update(task, completed=steps.step, total=steps.steps, detail=detail)
+            progress.update(task, completed=steps.step, total=steps.steps, detail=steps_in_words(steps, "loss"))
 
         lesson = pupil.work(shelf.unfinished, show=show, stop=stop)
         if not lesson.finished:
             return None
-        progress.update(task, description="judging", completed=0, total=1, detail="the panel with it and without")
+        progress.update(task, description="judging the panel, without it and with it", completed=0, total=1, detail="")
         networks = Networks(shelf.folder)
 
         def without() -> Sequence[Forecaster]:
@@ -92,6 +89,6 @@ def train_network(  # noqa: PLR0917 - what the command has at hand
     console.print("before: the panel without it; after: the panel with it", style="dim", highlight=False)
     first, best = lesson.looks[0][1], min(loss for _, loss in lesson.looks)
     return trial, (
-        f"{lesson.steps} steps in {span_words(round(lesson.seconds))}, "
+        f"{lesson.steps} steps in {duration_in_words(lesson.seconds)}, "
         f"loss of what tunes {first:.4f} at first, {best:.4f} at best"
     )

@@ -116,14 +116,16 @@ class Apprentice:
         *,
         show: Callable[[Progress], None],
         stop: Callable[[], bool] = lambda: False,
+        phase: Callable[[str], None] = lambda _words: None,
     ) -> Lesson:
-        """Trains, going on from what is in `folder`, and leaves an adapter there.
+        """Trains, going on from what is in `folder`, and leaves an adapter there; `phase` is told what it does now.
 
-        Where `stop` says so, it saves and returns what there is, not `finished`. Raises ModelError where there is too little
-        room on disk, and OSError where the disk fails.
+        Where `stop` says so, it saves and returns what there is, not `finished` and without blocks. Raises ModelError where
+        there is too little room on disk, and OSError where the disk fails.
         """
         self._look_for_room(folder)
         before = _resident()
+        phase("reading what judges, before")
         whole, alphabet = self._load()
         champion = self._judged_by_champion(alphabet)
         parts = self._dataset.parts
@@ -143,6 +145,7 @@ class Apprentice:
         if found is not None:
             training.restore(*found)
         saved = self._clock()
+        phase("training")
         for _ in training.run(show=show, stop=stop):
             if self._clock() - saved > SAVED_EVERY_S:
                 write_checkpoint(folder, *training.state())
@@ -150,11 +153,12 @@ class Apprentice:
         peak = _peak(self.device) - (0 if self.device.type == "cuda" else before)
         write_checkpoint(folder, *training.state())
         tuned = training.take_best()
-        texts = self._judging()
+        texts = self._judging() if training.done else []
+        phase("reading what judges, after")
         losses = block_losses(training.model.base_model.model, training.head, alphabet, texts, numbers=self._numbers)
         blocks = [
             Block(tag=text.tag, values=text.learnt, champion=old, challenger=new)
-            for text, old, new in zip(texts, champion, losses, strict=True)
+            for text, old, new in zip(texts, champion if texts else [], losses, strict=True)
         ]
         training.model.save_pretrained(folder, safe_serialization=True)
         return Lesson(

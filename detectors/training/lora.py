@@ -154,7 +154,7 @@ class Training:
     def progress(self) -> Progress:
         """How far it is."""
         steps = self.steps or self._settings.epochs * self._rounds
-        left = (steps - self.step) * self.spent_s / max(self.step, 1)
+        left = min((steps - self.step) * self.spent_s / max(self.step, 1), max(self._budget_s - self.spent_s, 0.0))
         return Progress(
             step=self.step,
             steps=steps,

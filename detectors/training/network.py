@@ -114,7 +114,7 @@ class NetworkTraining:
             learnt=self._lately,
             tuned=self.looks[-1][1] if self.looks else None,
             best=self._best[0] if self._best else None,
-            left_s=(steps - self.step) * self.spent_s / max(self.step, 1),
+            left_s=min((steps - self.step) * self.spent_s / max(self.step, 1), max(self._budget_s - self.spent_s, 0.0)),
         )
 
     def run(self, *, show: Callable[[Progress], None], stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
