@@ -92,6 +92,9 @@ One shot is one path of 61 days: its coverage is that of one season, not a prope
   So exactly 61 entries with the right dates come out, and only the digits of the values are the model's.
 - *tuned*: a LoRA adapter from the days before the test alone, each half-hour of the day as a tag of its own with a value a day.
   The newest fifth of those days judged it, as in `givre train`; *refused* means that the service would not have used it.
+  Its texts were of 96 days: 34 months hold no longer ones to learn, to tune and to judge by.
+  At 128 and 365 days it reads more at once than it was judged on, where the service would not use it.
+  At 365 days it is indeed worse than the model as it came.
   *as the study advises*: rank 32 on two kinds of layers, four passes, a lower rate; else Givre's settings ([train.md](train.md)).
 - *reference*: what other implementations of the same kind of method had on the same test before.
   For the language model it is the digit style with 120 days.
