@@ -26,9 +26,9 @@ from detectors.language.model import (
     silence,
 )
 from detectors.language.plan import read_shape
-from detectors.training.checkpoint import read_checkpoint, write_checkpoint
+from detectors.training.checkpoint import read_checkpoint, require_same, write_checkpoint
 from detectors.training.contest import FEWEST, MOST, forecast_losses, origins
-from detectors.training.lora import Training, block_losses, trained_numbers
+from detectors.training.lora import Training, block_losses, identity, trained_numbers
 from detectors.training.plan import plan_training
 from detectors.training.promotion import Block
 
@@ -124,16 +124,20 @@ class Apprentice:
         there is too little room on disk, and OSError where the disk fails.
         """
         self._look_for_room(folder)
+        parts = self._dataset.parts
+        tune = _thinned(parts["tune"], MOST_TUNING)
+        found = read_checkpoint(folder)
+        if found is not None:
+            require_same(found[0], identity(self._settings, parts["learn"], tune))
         before = _resident()
         phase("reading what judges, before")
         whole, alphabet = self._load()
         champion = self._judged_by_champion(alphabet)
-        parts = self._dataset.parts
         training = Training(
             whole,
             alphabet,
             learn=parts["learn"],
-            tune=_thinned(parts["tune"], MOST_TUNING),
+            tune=tune,
             settings=self._settings,
             plan=self.plan,
             device=self.device,
@@ -141,7 +145,6 @@ class Apprentice:
             clock=self._clock,
             budget_s=self._budget_s,
         )
-        found = read_checkpoint(folder)
         if found is not None:
             training.restore(*found)
         saved = self._clock()
@@ -154,7 +157,8 @@ class Apprentice:
         write_checkpoint(folder, *training.state())
         tuned = training.take_best()
         texts = self._judging() if training.done else []
-        phase("reading what judges, after")
+        if texts:
+            phase("reading what judges, after")
         losses = block_losses(training.model.base_model.model, training.head, alphabet, texts, numbers=self._numbers)
         blocks = [
             Block(tag=text.tag, values=text.learnt, champion=old, challenger=new)

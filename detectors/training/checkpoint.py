@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["CheckpointError", "read_checkpoint", "write_checkpoint"]
+__all__ = ["CheckpointError", "read_checkpoint", "require_same", "write_checkpoint"]
 
 _NAME, _STATE, _NUMBERS = "checkpoint", "state.json", "numbers.safetensors"
 
@@ -67,3 +67,11 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | 
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path}: expected a JSON object in {_STATE}, found {type(state).__name__}")
     return state, numbers
+
+
+def require_same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raises ValueError, with what differs, where a checkpoint is of a training of other settings or another history."""
+    other = [key for key, value in expected.items() if found.get(key) != value]
+    if other:
+        words = ", ".join(f"{key} {found.get(key)!r:.80}" if key == "tags" else key for key in other)
+        raise ValueError(f"training: expected to go on with the one that was interrupted, found one of other {words}")

@@ -9,6 +9,7 @@ more, it ends.
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from detectors.training.checkpoint import require_same
 from detectors.training.progress import Progress
 from detectors.training.text import batch_of, losses
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from detectors.training.dataset import Example
     from detectors.training.plan import TrainingPlan
 
-__all__ = ["PRESETS", "Settings", "Training", "block_losses", "trained_numbers"]
+__all__ = ["PRESETS", "Settings", "Training", "block_losses", "identity", "trained_numbers"]
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WARM_UP = 0.05
@@ -109,6 +111,7 @@ class Training:
                 layer.cast_input_dtype_enabled = False  # type: ignore[assignment] # a flag, whatever the hint says
         self._alphabet, self._settings, self._plan, self._device = alphabet, settings, plan, device
         self._learn, self._tune = list(learn), list(tune)
+        self._what = identity(settings, learn, tune)
         self._budget_s = budget_s
         self._clock = clock
         # What is trained is float32 whatever the model computes in: small steps would be lost in fewer digits.
@@ -190,21 +193,13 @@ class Training:
             "looks": self.looks,
             "best": None if self._best is None else self._best[0],
             "lately": self._lately,
-            "settings": asdict(self._settings),
-            "texts": [len(self._learn), len(self._tune)],
+            **self._what,
         }
         return about, numbers
 
     def restore(self, about: dict[str, Any], numbers: dict[str, Tensor]) -> None:
         """Goes on from a `state`; raises ValueError for one of other settings or texts."""
-        expected = {"settings": {**asdict(self._settings), "targets": list(self._settings.targets)}}
-        expected["texts"] = [len(self._learn), len(self._tune)]  # type: ignore[assignment] # compared as JSON has it
-        found = {
-            "settings": {**about["settings"], "targets": list(about["settings"]["targets"])},
-            "texts": about["texts"],
-        }
-        if found != expected:
-            raise ValueError(f"training: expected to go on with {expected}, found a checkpoint of {found}")
+        require_same(about, self._what)
         state: dict[int, dict[str, Any]] = {}
         for i, (name, parameter) in enumerate(self._trained.items()):
             parameter.data.copy_(numbers[f"now {name}"])
@@ -279,6 +274,16 @@ class Training:
         self.looks.append((self.step, nats))
         if self._best is None or nats < self._best[0]:
             self._best = nats, {name: p.detach().clone() for name, p in self._trained.items()}
+
+
+def identity(settings: Settings, learn: Sequence[Example], tune: Sequence[Example]) -> dict[str, Any]:
+    """By what a checkpoint is known to be of a training: its settings and texts, as JSON has them."""
+    texts = zlib.crc32(repr([(text.tag, text.at, text.known, text.cells) for text in (*learn, *tune)]).encode())
+    return {
+        "settings": {**asdict(settings), "targets": list(settings.targets)},
+        "tags": list(dict.fromkeys(text.tag for text in learn)),
+        "texts": [len(learn), len(tune), texts],
+    }
 
 
 def computed_in(numbers: torch.dtype, device: torch.device) -> torch.autocast:

@@ -8,6 +8,7 @@ where `patience` looks brought nothing more, it ends.
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import torch
 
 from detectors.forecasters.network import one_thread, pinball
 from detectors.forecasters.trained import FAR, Trained, made_network, weights_of
+from detectors.training.checkpoint import require_same
 from detectors.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -171,9 +173,7 @@ class NetworkTraining:
 
     def restore(self, about: dict[str, Any], numbers: dict[str, Tensor]) -> None:
         """Goes on from a `state`; raises ValueError for one of other settings or another history."""
-        found = {key: about.get(key) for key in self._what}
-        if found != self._what:
-            raise ValueError(f"training: expected to go on with {self._what}, found a checkpoint of {found}")
+        require_same(about, self._what)
         state: dict[int, dict[str, Any]] = {}
         with torch.no_grad():
             for i, (name, parameter) in enumerate(self._parameters.items()):
@@ -201,6 +201,7 @@ class NetworkTraining:
             "tags": [list(course.circle.tags) for course in self._courses],
             "origins": [[len(course.origins[part]) for part in ("learn", "tune")] for course in self._courses],
             "context": self._courses[0].context,
+            "history": [zlib.crc32(course.values.tobytes()) for course in self._courses],
         }
 
     @property

@@ -101,7 +101,7 @@ def test_killed_at_any_step_it_ends_with_the_same_loss(kind: Kind) -> None:
 
 def test_a_checkpoint_of_another_training_is_refused() -> None:
     one = training("graph")
-    with pytest.raises(ValueError, match="expected to go on with"):
+    with pytest.raises(ValueError, match="found one of other kind"):
         training("recurrent").restore(*one.state())
 
 
