@@ -142,11 +142,18 @@ def promote(config: Config, name: Annotated[str, typer.Argument(help="Name of th
     """Use an adapter from now on, whatever its trial said; a running service takes it between two turns."""
     from stream.shelf import Shelf, ShelfError
 
-    shelf = _shelf(read(config))
+    loaded = read(config)
+    shelf = _shelf(loaded)
     try:
-        Shelf(shelf.folder, shelf.kind_of(name)).promote(name)
-    except ShelfError as error:
+        kind = shelf.kind_of(name)
+        _examine(shelf.folder / name, kind, loaded)
+        Shelf(shelf.folder, kind).promote(name)
+    except (ShelfError, ValueError, OSError) as error:
         fail(str(error))
+    except ImportError as error:
+        fail(
+            f"adapter {name}: expected the package {error.name} to look at it with. Install it: pip install 'givre[model]'"
+        )
     console.print(f"{name} is used from now on", highlight=False)
 
 
@@ -166,6 +173,27 @@ def roll_back(
         fail(str(error))
     first = "the model as it came" if kind == LANGUAGE else f"no {kind} network"
     console.print(f"{name or first} is used from now on", highlight=False)
+
+
+def _examine(folder: Path, kind: str, loaded: Loaded) -> None:
+    """Raises ModelError for one that the service would refuse: half of it is missing, or it belongs to another model."""
+    from stream.shelf import LANGUAGE
+
+    if kind != LANGUAGE:
+        from detectors.forecasters.trained import Trained
+
+        Trained.read(folder)
+        return
+    from detectors.language.adapter import examine_adapter
+    from detectors.language.model import sha256_of
+    from stream.assemble import model_folder
+    from stream.weights import cached_model
+
+    model = loaded.settings.model
+    # A default model that was never fetched is looked at when it is.
+    if model is not None and (model.path != "default" or cached_model() is not None):
+        base, _ = model_folder(model, loaded)
+        examine_adapter(folder, base=base.name, sha256=lambda: sha256_of(base / "model.safetensors"))
 
 
 def _shelf(loaded: Loaded) -> Shelf:

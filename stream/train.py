@@ -280,7 +280,7 @@ def _work(
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=complaints) as progress:
-        task = progress.add_task("", total=None, detail="")
+        task = progress.add_task("looking for room", total=None, detail="")
 
         def phase(words: str) -> None:
             progress.update(task, description=words, total=None, detail="")

@@ -121,7 +121,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Texts by part, an account of every tag, and a sentence per tag that is not in it."""
+    """Texts by part, an account of every tag, and a sentence for each reason why tags are not in it."""
 
     recipe: Recipe
     parts: Mapping[str, tuple[Example, ...]]
@@ -157,22 +157,23 @@ def prepare(groups: Sequence[Sequence[Series]], recipe: Recipe) -> Dataset:
         )
     parts: dict[str, list[Example]] = {part: [] for part in PARTS}
     shares: list[Share] = []
-    left_out: list[str] = []
+    refused: dict[str, list[str]] = {}
     for series in (series for group in groups for series in group):
         usable = usable_steps(series, recipe)
         reason = _useless(series, usable)
         if reason:
-            left_out.append(f"{series.tag}: {reason}.")
+            refused.setdefault(reason, []).append(series.tag)
             continue
         spans = _spans(len(series.values), recipe)
         random = np.random.default_rng([recipe.seed, len(shares)])
         own = {part: _cut(series, usable, *spans[part], part, recipe, random) for part in PARTS}
         if not own["learn"]:
-            left_out.append(f"{series.tag}: {_too_little(series, usable, recipe)}.")
+            refused.setdefault(_too_little(series, usable, recipe), []).append(series.tag)
             continue
         for part in PARTS:
             parts[part] += own[part]
         shares.append(_account(series, usable, spans, own))
+    left_out = [f"{', '.join(tags)}: {reason}." for reason, tags in refused.items()]
     if not shares:
         said = " ".join(left_out) or "no tag at all."
         raise DatasetError(f"history to learn from: expected at least one tag that can be learnt, found none: {said}")

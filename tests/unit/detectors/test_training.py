@@ -151,10 +151,10 @@ def test_it_stops_when_it_is_told_to_and_goes_on_from_there(trained, tiny_model,
 def test_a_checkpoint_of_other_settings_or_another_history_is_refused(tiny_model, tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=1)
     train(tiny_model(), tmp_path, dataset(), settings=settings)
-    with pytest.raises(ValueError, match="expected to go on with .* found one of other settings$"):
+    with pytest.raises(ValueError, match=r"expected to go on with .* found one of other settings$"):
         train(tiny_model(), tmp_path, dataset(), settings=replace(settings, batch=4))
     # As many texts of the same tag, and other values in them.
-    with pytest.raises(ValueError, match="found one of other texts$"):
+    with pytest.raises(ValueError, match=r"found one of other texts$"):
         train(tiny_model(), tmp_path, dataset(shuffled=True), settings=settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -181,22 +182,34 @@ def test_what_stood_in_alarm_is_left_out_from_its_begin_to_its_end() -> None:
     assert minutes == [(9, 20), (29, 60)]
 
 
-def test_the_command_line_lists_promotes_and_rolls_back(tmp_path: Path) -> None:
-    sample = Path(__file__).parents[3] / "config" / "heat_exchanger.yaml"
+def test_the_command_line_lists_promotes_and_rolls_back(tmp_path: Path, tiny_model: Callable[..., Path]) -> None:
+    sample = (Path(__file__).parents[3] / "config" / "heat_exchanger.yaml").read_text(encoding="utf-8")
     path = tmp_path / "plant.yaml"
-    path.write_text(f"state_folder: {tmp_path / 'state'}\n" + sample.read_text(encoding="utf-8"))
+    assert "\n  path: default" in sample
+    sample = sample.replace("\n  path: default", f"\n  path: {tiny_model()}")
+    path.write_text(f"state_folder: {tmp_path / 'state'}\n" + sample)
+    sha256 = hashlib.sha256((tiny_model() / "model.safetensors").read_bytes()).hexdigest()
     runner = CliRunner()
     assert "givre train" in runner.invoke(app, ["adapter", "list", str(path)]).output
-    for name, gain in (("spring", 0.2), ("summer", math.pi / 10)):
+    for name, gain, base in (("spring", 0.2, "0" * 64), ("summer", math.pi / 10, sha256)):
         folder = tmp_path / "state" / "adapters" / name
         folder.mkdir(parents=True)
-        (folder / "card.json").write_text(
-            json.dumps({"gain_nats": gain, "chance": 0.001, "scores": [1], "promoted": True})
-        )
+        (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+        (folder / "adapter_model.safetensors").touch()
+        card = {"gain_nats": gain, "chance": 0.001, "scores": [1], "promoted": True, "base_sha256": base}
+        (folder / "card.json").write_text(json.dumps(card))
     assert runner.invoke(app, ["adapter", "promote", str(path), "summer"]).exit_code == 0
     said = runner.invoke(app, ["adapter", "list", str(path)]).output
     assert "+0.314" in said
     assert "*" in said
+    other = runner.invoke(app, ["adapter", "promote", str(path), "spring"])
+    assert other.exit_code == 1
+    assert "expected base model weights with sha256 000" in other.output.replace("\n", " ")
+    (tmp_path / "state" / "adapters" / "summer" / "adapter_model.safetensors").unlink()
+    half = runner.invoke(app, ["adapter", "promote", str(path), "summer"])
+    assert half.exit_code == 1
+    assert "expected adapter_model.safetensors, found none" in half.output.replace("\n", " ")
+    assert Shelf(tmp_path / "state" / "adapters").current == tmp_path / "state" / "adapters" / "summer"
     assert "the model as it came" in runner.invoke(app, ["adapter", "roll-back", str(path)]).output
     assert runner.invoke(app, ["adapter", "roll-back", str(path)]).exit_code == 1
     assert runner.invoke(app, ["train", str(path), str(tmp_path / "h.csv"), "--for", "soon"]).exit_code == 1
