@@ -17,6 +17,7 @@ SETTINGS_IN_STREAM = {
     "learners",
     "cli",
     "cli_train",
+    "cli_trust",
     "cli_alarms",
     "terminal",
     "print_alarms",

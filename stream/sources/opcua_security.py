@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncua import Client
 
-__all__ = ["UaSecurity", "UaSecurityError", "secure", "thumbprint_of"]
+__all__ = ["SUFFIXES", "UaSecurity", "UaSecurityError", "secure", "thumbprint", "thumbprint_of"]
 
 POLICIES = {"Basic256Sha256": SecurityPolicyBasic256Sha256, "Aes256Sha256RsaPss": SecurityPolicyAes256Sha256RsaPss}
 MEANING = {
@@ -97,7 +97,7 @@ async def secure(client: Client, security: UaSecurity) -> None:
 
 def thumbprint_of(certificate: Path) -> str:
     """Thumbprint of a certificate's file as OPC UA tools show it; raises UaSecurityError."""
-    return _thumbprint(_certificate(certificate, "certificate"))
+    return thumbprint(_certificate(certificate, "certificate"))
 
 
 class _Trust(TrustStore):  # type: ignore[misc]  # asyncua is read without its types
@@ -158,7 +158,7 @@ def _check_key(path: Path, own: x509.Certificate) -> None:
             f"private_key: expected a key without a password (PEM or DER) at {path}, found something else"
         ) from None
     if public != own.public_key():
-        raise UaSecurityError(f"private_key: the key at {path} does not belong to the certificate {_thumbprint(own)}")
+        raise UaSecurityError(f"private_key: the key at {path} does not belong to the certificate {thumbprint(own)}")
 
 
 def _properties(path: Path, key: str) -> CertProperties:
@@ -197,17 +197,19 @@ def _application_uri(certificate: x509.Certificate, path: Path) -> str:
 def _refused(certificate: x509.Certificate, trust: Path, error: Exception) -> UaSecurityError:
     code = getattr(error, "code", None)
     name = ua.StatusCode(code).name if isinstance(code, int) else type(error).__name__
-    thumbprint = _thumbprint(certificate)
-    kept = _keep(certificate, trust.parent / "rejected" / f"{thumbprint}.der")
+    mark = thumbprint(certificate)
+    kept = _keep(certificate, trust.parent / "rejected" / f"{mark}.der")
     subject = certificate.subject.rfc4514_string()[:200]
     advice = ""
     if name == "BadCertificateUntrusted":
         move = f"move {kept} to {trust}" if kept else f"put it into {trust}"
-        advice = f". Compare the thumbprint at the server; if it is the same, {move}"
+        advice = (
+            f". Compare the thumbprint at the server; if it is the same, call `givre trust CONFIG {mark}`, or {move}"
+        )
     elif kept:
         advice = f". It is kept as {kept}"
     return UaSecurityError(
-        f"the server's certificate {thumbprint} ({subject!r}) was refused: {name}, {MEANING.get(name, 'not usable')}{advice}"
+        f"the server's certificate {mark} ({subject!r}) was refused: {name}, {MEANING.get(name, 'not usable')}{advice}"
     )
 
 
@@ -223,5 +225,6 @@ def _keep(certificate: x509.Certificate, path: Path) -> str:
     return str(path)
 
 
-def _thumbprint(certificate: x509.Certificate) -> str:
+def thumbprint(certificate: x509.Certificate) -> str:
+    """SHA-1 of the DER form: the name of a certificate in OPC UA, and no proof of anything by itself."""
     return certificate.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303 - the standard's own thumbprint

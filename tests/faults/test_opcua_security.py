@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -110,6 +113,71 @@ async def test_a_stranger_is_refused_kept_and_followed_once_a_person_has_moved_i
         assert intake.samples == []
         kept.rename(trusted / kept.name)
         await intake.until(lambda: intake.values == [5.25])
+
+
+CONFIG = """\
+site: demo
+sources:
+  plc:
+    type: opcua
+    endpoint: "ENDPOINT"
+    namespace: urn:plant
+    security: {certificate: client.der, private_key: client.key, trust: TRUST}
+assets: {hx: {tags: {t: {unit: degC, period_s: 10, hold_s: 60, source: {name: plc, node: s=t}}}}}
+sinks: {store: {type: influxdb, url: "http://h:8086", bucket: b}}
+"""
+
+
+def call_trust(folder, *arguments: str) -> str:
+    """What `givre trust` prints, wherever; as a process of its own, as the test runs a loop."""
+    command = [sys.executable, "-m", "stream", "trust", str(folder / "givre.yaml"), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | {"COLUMNS": "400"}
+    )
+    return f"{done.returncode} {done.stdout}{done.stderr}"
+
+
+async def test_a_person_looks_compares_and_trusts_from_the_command_line_and_takes_it_back(
+    ua_server, intake, identities, trusted, tmp_path
+):
+    stranger = identities["stranger"]
+    mark = stranger.thumbprint
+    ua_server.start(*secured(stranger, f"--uri={stranger.uri}"))
+    ua_server.tell(write="x/a", value=5.25, type="Double")
+    text = CONFIG.replace("ENDPOINT", ua_server.endpoint).replace("TRUST", str(trusted))
+    (tmp_path / "givre.yaml").write_text(text)
+    listed = await asyncio.to_thread(call_trust, tmp_path)
+    assert listed.startswith("0 plc")
+    assert f"shown by the server now: {mark}" in listed
+    assert f"givre trust CONFIG {mark}" in listed
+    assert f"trusted: {identities['server'].thumbprint}" in listed
+    assert len(list(trusted.iterdir())) == 1, "looking changes nothing"
+    async with running(make(ua_server, trusted, identities["client"]), intake):
+        await intake.until(lambda: intake.statuses)
+        assert f"givre trust CONFIG {mark}" in intake.statuses[0].detail
+        short = await asyncio.to_thread(call_trust, tmp_path, mark[:4])
+        assert short.startswith("1 ") and "at least 8 hexadecimal digits" in short
+        other = await asyncio.to_thread(call_trust, tmp_path, "0" * 40)
+        assert other.startswith("1 ") and "found 0 among" in other and mark in other
+        done = await asyncio.to_thread(call_trust, tmp_path, mark[:12].lower())
+        assert done.startswith("0 ") and f"trusted from now on: {mark}" in done
+        await intake.until(lambda: intake.values == [5.25])
+    assert not (trusted.parent / "rejected" / f"{mark}.der").exists()
+    gone = await asyncio.to_thread(call_trust, tmp_path, mark, "--withdraw")
+    assert f"trusted no longer: {mark}" in gone
+    (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
+    assert "BadCertificateUntrusted" in sentence
+
+
+async def test_without_a_server_what_is_in_the_folders_is_listed_and_why_there_is_no_more(
+    ua_server, identities, trusted, tmp_path
+):
+    text = CONFIG.replace("ENDPOINT", ua_server.endpoint).replace("TRUST", str(trusted))
+    (tmp_path / "givre.yaml").write_text(text)
+    listed = await asyncio.to_thread(call_trust, tmp_path)
+    assert "expected an OPC UA server that shows its certificate" in listed
+    assert f"trusted: {identities['server'].thumbprint}" in listed
+    assert "expected an OPC UA source 'other'" in await asyncio.to_thread(call_trust, tmp_path, "--source", "other")
 
 
 async def test_an_empty_folder_trusts_nobody_and_the_first_certificate_is_kept(ua_server, identities, trusted):
