@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Loaded:
     settings: Settings
     path: Path
     positions: Positions
+    sha256: str = ""
+    """Of the file as it was read."""
 
     @property
     def folder(self) -> Path:
@@ -68,7 +71,8 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Settings of a YAML file; raises ConfigError with every problem of the file, in the order of its lines."""
     path = Path(path).absolute()
-    value, positions = parse(_text(path), str(path))
+    text = _text(path)
+    value, positions = parse(text, str(path))
     if not isinstance(value, dict):
         found = {list: "a list", type(None): "nothing"}.get(type(value), "a single value")
         raise ConfigError(
@@ -80,7 +84,8 @@ def load(path: Path) -> Loaded:
         # Two members of a union may say the same of one key.
         problems = {str(p): p for p in (_problem(str(path), positions, value, e) for e in error.errors())}
         raise ConfigError(sorted(problems.values(), key=lambda p: p.line or 0)) from None
-    loaded = Loaded(settings=settings, path=path, positions=positions)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    loaded = Loaded(settings=settings, path=path, positions=positions, sha256=sha256)
     if wrong := [loaded.problem(*key, expected=message) for key, message in contradictions(settings)]:
         raise ConfigError(sorted(wrong, key=lambda p: p.line or 0))
     return loaded

@@ -44,6 +44,7 @@ def trust(
         fail(f"expected an OPC UA source{f' {source!r}' if source else ''} with `security` in {config}, found none")
     if thumbprint and len({place[1] for place in folders.values()}) > 1:
         fail(f"expected --source, one of {', '.join(folders)}: they have folders of their own, found none")
+    candidates: list[Stranger] = []
     for name, (endpoint, folder) in folders.items():
         refused = known(folder.parent / "rejected")
         try:
@@ -53,19 +54,17 @@ def trust(
             console.print(f"{name}: {error}", style="yellow", highlight=False, markup=False)
         if not thumbprint:
             _list(name, folder, known(folder), refused, shown)
-            continue
-        try:
-            if withdraw:
-                one = take_away(folder, thumbprint)
-                console.print(f"{name}: trusted no longer: {_words(one)}", highlight=False, markup=False)
-            else:
-                one = accept(folder, [*refused, *shown], thumbprint)
-                console.print(
-                    f"{name}: trusted from now on: {_words(one)}", style="green", highlight=False, markup=False
-                )
-        except TrustError as error:
-            fail(str(error))
+        candidates += [*refused, *shown]
+    if not thumbprint:
         return
+    folder = next(iter(folders.values()))[1]
+    names = ", ".join(folders)
+    try:
+        one = take_away(folder, thumbprint) if withdraw else accept(folder, candidates, thumbprint)
+    except TrustError as error:
+        fail(str(error))
+    word, style = ("trusted no longer", "yellow") if withdraw else ("trusted from now on", "green")
+    console.print(f"{names}: {word}: {_words(one)}", style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _folders(loaded: Loaded) -> dict[str, tuple[str, Path]]:

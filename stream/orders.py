@@ -8,11 +8,11 @@ the log, one line each: who asked for what, by which way, and what came of it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from detectors.records import Reply
+from stream.audit import Event, audit
 from stream.command import COMMANDS, CommandError, parse, refusal
 from stream.journal import JournalFullError
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Orders"]
 
-log = logging.getLogger(__name__)
-
+_EVENTS = {"done": Event.COMMAND_DONE, "refused": Event.COMMAND_REFUSED, "repeated": Event.COMMAND_REPEATED}
 LOOK_EVERY_S = 1.0
 """A command that another process left is seen after so long (machine time)."""
 DISK_RETRY_S = 1.0
@@ -132,14 +131,5 @@ class Orders:
     def _count(self, reply: Reply, result: str) -> None:
         # What was sent is not a label: there are endless words that are no command.
         self.counts[reply.command if reply.command in COMMANDS else "unknown", result] += 1
-        log.info(
-            "event=alarm-command result=%s id=%r command=%r alarm=%r by=%r reason=%r via=%r: %s",
-            result,
-            reply.id,
-            reply.command,
-            reply.alarm,
-            reply.by,
-            reply.reason,
-            reply.via,
-            reply.text,
-        )
+        said = f"{result}: id={reply.id!r} command={reply.command!r} alarm={reply.alarm!r} by={reply.by!r} "
+        audit(_EVENTS[result], f"{said}reason={reply.reason!r} via={reply.via!r}: {reply.text}")

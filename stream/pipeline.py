@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from detectors.records import Status
 from stream.alarm_memory import dump
+from stream.audit import audit_status
 from stream.command import obey
 from stream.flood import flood_watch
 from stream.journal import JournalFullError
@@ -139,8 +140,7 @@ class Pipeline:
         if before is not None and (before.ok, before.detail) == (status.ok, status.detail):
             return
         self.statuses[status.subject] = status
-        if status.subject != "service" and (before is None or before.ok != status.ok):
-            log.log(logging.INFO if status.ok else logging.WARNING, "%s: %s", status.subject, status.detail)
+        audit_status(status, before)
         self._keep([status])
 
     # --- life ----------------------------------------------------------------------------------------------------------

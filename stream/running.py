@@ -7,15 +7,16 @@ pipeline cleanly, as a stop does, and the next goes on from the same journal: br
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from config.errors import ConfigError
 from config.load import load
 from detectors.records import Status
 from stream.assemble import build_endpoint, build_pipeline, open_journal
+from stream.audit import Event, audit
 from stream.check import check
 from stream.clock import SystemClock
 from stream.journal import JournalError
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from stream.pipeline import Pipeline
 
 __all__ = ["Running"]
-
-log = logging.getLogger(__name__)
 
 
 class Running:
@@ -53,6 +52,7 @@ class Running:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._asked.set)
+        audit(Event.START, f"start: givre {version('givre')}, {self._about(self._loaded)}")
         try:
             while not self._stopped:
                 await self._live()
@@ -60,8 +60,11 @@ class Running:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
+    def _about(self, loaded: Loaded) -> str:
+        return f"configuration {self._path} with sha256 {loaded.sha256}"
+
     def _stop(self, number: signal.Signals) -> None:
-        log.info("%s: stopping", number.name)
+        audit(Event.STOP, f"stop: {number.name}")
         asyncio.get_running_loop().remove_signal_handler(number)
         self._stopped = True
         if self._pipeline is not None:
@@ -120,7 +123,7 @@ class Running:
                 self._say(ok=False, detail="the changed file is not used, the one before it is: " + "; ".join(problems))
                 self._notifier.ready()
                 continue
-            log.info("SIGHUP: %s is used from now on", self._path)
+            audit(Event.CONFIGURATION_USED, f"SIGHUP: {self._about(loaded)}")
             self._before, self._loaded = self._loaded, loaded
             self._said = (True, "the changed file is used")
             pipeline.stop()

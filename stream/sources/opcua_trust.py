@@ -80,9 +80,11 @@ def accept(folder: Path, candidates: list[Stranger], start: str) -> Stranger:
     place = folder / f"{chosen.thumbprint}.der"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(chosen.der)
-        # It is public, and the service that reads it is another user.
-        place.chmod(0o644)
+        # Whole or not at all: the running service may look at any moment. It is public, and the service is another user.
+        whole = place.with_suffix(".new")
+        whole.write_bytes(chosen.der)
+        whole.chmod(0o644)
+        whole.replace(place)
         (folder.parent / "rejected" / place.name).unlink(missing_ok=True)
     except OSError as error:
         raise TrustError(
@@ -93,13 +95,15 @@ def accept(folder: Path, candidates: list[Stranger], start: str) -> Stranger:
 
 def withdraw(folder: Path, start: str) -> Stranger:
     """Takes a certificate away from the trusted, and keeps it among the refused; raises TrustError where it is not just one."""
-    chosen = _chosen(known(folder), start)
-    assert chosen.path is not None
+    trusted = known(folder)
+    chosen = _chosen(trusted, start)
     refused = folder.parent / "rejected"
     try:
         refused.mkdir(exist_ok=True)
         (refused / f"{chosen.thumbprint}.der").write_bytes(chosen.der)
-        chosen.path.unlink()
+        for one in trusted:  # the same certificate may lie there under several names
+            if one.path is not None and one.thumbprint == chosen.thumbprint:
+                one.path.unlink()
     except OSError as error:
         raise TrustError(
             f"{refused}: expected a folder that can be written, found: {error.strerror}. Call it as root"

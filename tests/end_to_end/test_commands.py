@@ -88,7 +88,7 @@ def test_a_command_is_carried_out_once_and_answered_with_its_id_also_after_kill_
     assert follower.states("tolerance") == ["unacknowledged", "shelved", "unacknowledged"]
     sequences = [m["sequence"] for topic, m, _ in follower.messages if topic.endswith("/event")]
     assert sequences == [1, 2, 3]
-    assert "event=alarm-command result=repeated id='k-1' command='shelve'" in service.log.read_text()
+    assert "GV302 repeated: id='k-1' command='shelve'" in service.log.read_text()
 
 
 def test_what_must_be_refused_is_refused_with_a_reason_and_counted(

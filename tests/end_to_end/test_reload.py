@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import signal
 import socket
 import threading
@@ -62,6 +64,11 @@ def test_no_sample_is_lost_or_doubled_over_two_reloads_and_a_refused_one(service
     assert sorted(_values(service)) == list(range(sent))
     assert "Traceback" not in service.log.read_text()
     assert service.end(signal.SIGTERM) == 0
+    told = re.findall(r" audit: (GV1\d\d) ", service.log.read_text())
+    assert [told[0], told[-1]] == ["GV100", "GV101"]
+    assert told.count("GV111") == 1
+    digest = hashlib.sha256(first.encode()).hexdigest()
+    assert f"GV110 SIGHUP: configuration {service.config} with sha256 {digest}" in service.log.read_text()
 
 
 def _free_port() -> int:

@@ -163,6 +163,7 @@ async def test_a_person_looks_compares_and_trusts_from_the_command_line_and_take
         assert done.startswith("0 ") and f"trusted from now on: {mark}" in done
         await intake.until(lambda: intake.values == [5.25])
     assert not (trusted.parent / "rejected" / f"{mark}.der").exists()
+    shutil.copy(trusted / f"{mark}.der", trusted / "second.der")
     gone = await asyncio.to_thread(call_trust, tmp_path, mark, "--withdraw")
     assert f"trusted no longer: {mark}" in gone
     (sentence,) = await make(ua_server, trusted, identities["client"]).probe()
