@@ -33,6 +33,7 @@ def trust(
     thumbprint with the one that the server's own screen or its vendor's tool shows; then call it again with that thumbprint. The
     running service takes it at its next attempt.
     """
+    from stream.audit import Event, audit_beside
     from stream.sources.opcua_trust import TrustError, accept, known, offered
     from stream.sources.opcua_trust import withdraw as take_away
 
@@ -63,6 +64,8 @@ def trust(
         one = take_away(folder, thumbprint) if withdraw else accept(folder, candidates, thumbprint)
     except TrustError as error:
         fail(str(error))
+    event = Event.CERTIFICATE_WITHDRAWN if withdraw else Event.CERTIFICATE_TRUSTED
+    audit_beside(event, f"{names}: {_words(one)}, in {folder}")
     word, style = ("trusted no longer", "yellow") if withdraw else ("trusted from now on", "green")
     console.print(f"{names}: {word}: {_words(one)}", style=style, highlight=False, markup=False, soft_wrap=True)
 
