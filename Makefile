@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo study test faults lint format clean help
+.PHONY: demo study test faults soak lint format clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## *' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: $(VENV)/installed   ## every test: ARGS="-k window" to choose, ARGS="-n 0 
 
 faults: $(VENV)/installed ## every case of fault and attack, slow ones too; writes docs/reliability.md: ARGS="F12 S3" to choose
 	@$(BIN)/python tests/faults/print_cases.py $(ARGS)
+
+soak: $(VENV)/installed   ## hours of random faults around the running service: ARGS="--hours 1 --seed 7 --every 120"
+	@$(BIN)/python tests/faults/soak.py $(ARGS)
 
 lint: $(VENV)/installed   ## ruff and mypy
 	$(BIN)/ruff check .
