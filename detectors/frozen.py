@@ -32,8 +32,8 @@ MIN_RUNS = 32
 MARGIN = 1.5
 """Times the longest run of the history that a run may last where much is known; three times with just enough."""
 FEW_RUNS_MARGIN = 48.0
-LEAST_STEPS = 3
-"""Steps that a run lasts at least before it is called frozen."""
+LEAST_STEPS = 1
+"""Steps that a run lasts at least before it is called frozen: below, there is nothing to see of it in the window."""
 STILL_FACTOR = 4.0
 """Times as long where the siblings stand still too."""
 ALONE_FACTOR = 2.0
