@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "load"]
 
-MAX_BYTES = 2**20
+MAX_BYTES = 4 * 2**20
 _SECRETS = {"sources": ("password",), "sinks": ("password", "token")}
 _WHERE_SECRETS_LIE = "A secret never stands in the file: write {credential: NAME}, {env: NAME} or {file: PATH}."
 # YAML 1.1 reads these words as true and false: what was meant needs quotes.

@@ -19,7 +19,8 @@ __all__ = ["Path", "Positions", "parse", "shown"]
 Path = tuple[str | int, ...]
 Positions = dict[Path, int]
 
-MAX_NODES = 50_000
+MAX_NODES = 250_000
+"""Enough for 5,000 tags with two limits and more each."""
 MAX_DEPTH = 40
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_NUMBER = re.compile(

@@ -163,7 +163,7 @@ class Soak:
             self.service.look()
 
     def settle(self, after: str) -> None:
-        """Until Givre is well, the database has all that was said when the fault was undone, and what the OPC UA server says now."""
+        """Until Givre is well, and the database has all that was said so far and what the OPC UA server counts now."""
         ticks, began, deadline = len(self.plant.said), time.time(), time.monotonic() + WELL_WITHIN_S
         while time.monotonic() < deadline:
             if not self.service.alive:
