@@ -12,13 +12,14 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from detectors.records import Status
 from stream.alarm_memory import dump
 from stream.audit import audit_status
 from stream.command import obey
 from stream.flood import flood_watch
+from stream.handover import Handover, Handovers
 from stream.journal import JournalFullError
 from stream.loss import lost_words
 from stream.metric import Metrics
@@ -49,7 +50,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 """Time passes at least so often (machine seconds), samples or not."""
-QUEUE_DELIVERIES = 1000
 UNSAVED_RECORDS = 50_000
 """Above so many records that are not on disk yet, the intake waits."""
 TRIM_EVERY_S = 60.0
@@ -59,11 +59,6 @@ DISK_RETRY_S = 1.0
 STUCK_S = 20.0
 """A single write to the journal that takes longer is no progress (machine seconds)."""
 _REJECTED = ("future", "unknown_tag")
-
-
-class _Handover(NamedTuple):
-    samples: Sequence[Sample]
-    accepted: Callable[[], None] | None
 
 
 class Pipeline:
@@ -95,13 +90,13 @@ class Pipeline:
         self._clock = clock
         self._progress = progress
         self._time = TimeOfLane(clock, renew)
-        self._queue: asyncio.Queue[_Handover | None] = asyncio.Queue(QUEUE_DELIVERIES)
+        self._queue = Handovers()
         self._records: list[Record] = []
         self._memory: dict[str, str] = {}
         self.orders = Orders(journal, clock=clock, carry_out=self._carry_out, keep=self._keep, report=self.report)
         self._command_topics = command_topics
         self.flood = flood_watch(journal, clock.now())
-        self._waiting: list[_Handover] = []
+        self._waiting: list[Handover] = []
         self._unsaved = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -117,7 +112,7 @@ class Pipeline:
 
     async def deliver(self, samples: Sequence[Sample], accepted: Callable[[], None] | None = None) -> None:
         """Takes samples, waiting while the queue is full."""
-        await self._queue.put(_Handover(samples, accepted))
+        await self._queue.put(Handover(samples, accepted))
 
     def reject(self, rejection: Rejection) -> None:
         """Counts an input that cannot become a sample; the first of its kind, and every thousandth, is logged."""
@@ -172,7 +167,7 @@ class Pipeline:
             for task in sources:
                 task.cancel()
             await asyncio.wait(sources) if sources else None
-            await self._queue.put(None)
+            await self._queue.end()
             await consumer
             # What fell due until now is part of what is kept of this run, and is told before its end.
             self.lane.advance(now := self._clock.now())
@@ -214,7 +209,7 @@ class Pipeline:
                 stopped = handover is None
                 if handover is not None:
                     self._take(handover)
-                self._queue.task_done()
+                self._queue.done()
             self._reap()
             self._beat()
             while not self._room.is_set():
@@ -226,7 +221,7 @@ class Pipeline:
         if self._writing_since is None or asyncio.get_running_loop().time() - self._writing_since < STUCK_S:
             self._progress()
 
-    def _take(self, handover: _Handover) -> None:
+    def _take(self, handover: Handover) -> None:
         now = self._present()
         for sample in arrived(handover.samples, now):
             placement = self.lane.offer(sample)

@@ -89,3 +89,31 @@ async def test_what_is_no_number_is_rejected_with_tag_and_reason(intake, raw, re
     assert intake.values == [1.0]
     (rejection,) = intake.rejections
     assert (rejection.source, rejection.tag, rejection.reason, rejection.at) == ("plc", "x/a", reason, ARRIVED)
+
+
+@pytest.mark.parametrize(
+    ("stands_s", "kept"), [(1.0, [4.0, 5.0, 6.0, 7.0]), (0.0, [7.0])], ids=["it stood", "it is only slow"]
+)
+async def test_what_cannot_be_caught_up_with_is_thinned_to_the_newest_unless_the_pipeline_stood(
+    intake, monkeypatch, stands_s, kept
+):
+    for name, value in {"BATCH": 1, "THIN_ABOVE": 3, "STANDS_S": 0.2 if stands_s else 100.0}.items():
+        monkeypatch.setattr(opcua_inbox, name, value)
+    deliver = intake.deliver
+    go_on = asyncio.Event()
+
+    async def slow(samples, accepted=None):
+        await asyncio.sleep(0.3 if stands_s else 0.03)
+        await deliver(samples, accepted)
+        await go_on.wait()
+
+    intake.deliver = slow
+    inbox = Inbox("plc", intake)
+    async with handing_over(inbox):
+        put(inbox, 3.0)
+        await intake.until(lambda: intake.samples)
+        put(inbox, 4.0, 5.0, 6.0, 7.0)
+        go_on.set()
+        await intake.until(lambda: intake.values[-1] == 7.0)
+    assert intake.values == [3.0, *kept]
+    assert inbox.dropped == 4 - len(kept)
