@@ -33,6 +33,7 @@ from detectors.forecasters.fitted import FittedForecaster
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.panel import Panel
 from detectors.records import LEVELS, Forecast, Window
+from stream.model_process import uncollected
 from stream.roster import Roster, RosterError
 
 if TYPE_CHECKING:
@@ -263,8 +264,9 @@ def _timed(
     seconds, busy = [], []
     for now in windows.values():
         start, worked = time.perf_counter(), time.process_time()
-        panel.learn(now)
-        panel.forecast(now, horizon=horizon)
+        with uncollected():  # as in the service
+            panel.learn(now)
+            panel.forecast(now, horizon=horizon)
         seconds.append(time.perf_counter() - start)
         busy.append(time.process_time() - worked)
         for member in members:

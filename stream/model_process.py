@@ -7,12 +7,13 @@ the service.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import threading
 import time
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from stream.schedule import Spent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
     from multiprocessing.connection import Connection
     from pathlib import Path
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from detectors.records import Explanation, Forecast, Score, Standing, Verdict, Window
     from stream.schedule import Turn
 
-__all__ = ["Answer", "Forecasting", "Reply", "serve"]
+__all__ = ["Answer", "Forecasting", "Reply", "serve", "uncollected"]
 
 SAVED_EVERY_S = 3600.0
 STANDING_EVERY_S = 60.0
@@ -150,6 +151,16 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
         desk.save()
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for cycles meanwhile: a step of 1,000 tags makes some hundred thousand tuples, and none of them is in a cycle."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _up_to_date(desk: _Desk, build: Callable[[], Forecasting], horizon: int) -> _Desk:
     """Another adapter is in use by now: a desk with that one, which goes on with what this one has learnt.
 
@@ -260,9 +271,10 @@ class _Desk:
         forecasts: list[Forecast] = []
         standings: tuple[Standing, ...] = ()
         if turn.step:
-            self._panel.learn(turn.step)
-            self._fit()
-            forecasts = self._panel.forecast(turn.step, horizon=self._horizon)
+            with uncollected():
+                self._panel.learn(turn.step)
+                self._fit()
+                forecasts = self._panel.forecast(turn.step, horizon=self._horizon)
             scores += self._panel.scores
             standings = self._standings([(window.tag, window.end_at) for window in turn.step])
         verdicts = self._judge(turn)
