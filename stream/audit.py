@@ -66,7 +66,9 @@ def audit(event: Event, text: str) -> None:
 def audit_status(status: Status, before: Status | None) -> None:
     """Writes a line for a part that is now well, or is no longer; for the model also when it is another one now."""
     changed = before is None or before.ok != status.ok
-    if status.subject == "service" or not (changed or status.subject in {"model", "config"}):
+    # That it runs and that it stops is told already; not well from its start is news.
+    told = status.subject == "service" and (status.ok or before is not None)
+    if told or not (changed or status.subject in {"model", "config"}):
         return
     well, not_well = _PARTS.get(status.subject.partition(".")[0], (Event.PART_WELL, Event.PART_NOT_WELL))
     if status.subject.startswith("model."):

@@ -182,9 +182,15 @@ def named_files(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _state(loaded: Loaded, report: Report) -> None:
     from stream.assemble import state_folder
+    from stream.refuge import unwritable
 
     folder = state_folder(loaded)
     at = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
+    if at.is_dir() and (why := unwritable(at)):
+        report.warnings.append(
+            f"state folder {folder}: the disk takes nothing ({why}); until it is repaired the service keeps its journal in memory"
+        )
+        return
     if not at.is_dir() or not os.access(at, os.W_OK | os.X_OK):
         found = f"{at}, which cannot be written" if at.is_dir() else f"{at}, which is no folder"
         report.problems.append(f"state folder {folder}: expected one that can be written, found {found}")

@@ -1,6 +1,7 @@
 """Is the journal's file sound, is it ours, and is there room? The file itself; what stands in it is `stream.journal`'s.
 
-A file that cannot be read is moved aside, never deleted, and not while another process has it open. Damage that is only
+A file that cannot be read is moved aside, never deleted, and not while another process has it open. One of an earlier version
+is brought up to date where it lies, all of it or nothing. Damage that is only
 met while running leaves a mark, so that the next start looks at every page, however large the file is.
 """
 
@@ -36,6 +37,14 @@ CREATE TABLE dead_letter (
     PRIMARY KEY (sink, entry)
 );
 """
+UPGRADES = {
+    1: (
+        "DROP INDEX sample_once",
+        "CREATE UNIQUE INDEX sample_once ON entry (at, tag) WHERE kind = 0",
+        "CREATE INDEX notable ON entry (kind) WHERE kind > 0",
+    ),
+}
+"""What makes a file of a version one of the next. Each is part of one change: a kill in the middle leaves the file as it was."""
 CHECK_BELOW_BYTES = 64 * 2**20
 """A file up to this size is checked whole whenever it is opened (well under a second)."""
 WAL_BYTES = 16 * 2**20
@@ -181,10 +190,19 @@ class JournalFile:
         if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for statement in SCHEMA.split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise sqlite3.DatabaseError(f"expected version {VERSION}, found version {version}")
+            version = VERSION
+        elif version > VERSION or version < min(UPGRADES):
+            whose = " of a later Givre" if version > VERSION else ""
+            raise sqlite3.DatabaseError(f"expected version {VERSION}, found version {version}{whose}")
+        if version < VERSION:
+            # The Givre that wrote it would not get on with what it is made into.
+            self._have_alone(f"it is of version {version} and has to be brought up to version {VERSION}")
+        for older in range(version, VERSION):
+            for statement in UPGRADES[older]:
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
+        fcntl.flock(self._lock_fd, fcntl.LOCK_SH)
 
     def _check(self, db: sqlite3.Connection) -> None:
         suspect = self._suspect.exists()
@@ -194,12 +212,15 @@ class JournalFile:
                 raise sqlite3.DatabaseError(verdict)
             self._suspect.unlink(missing_ok=True)
 
-    def _move_aside(self, reason: str) -> str:
+    def _have_alone(self, reason: str) -> None:
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             advice = "stop the other process first"
             raise JournalError(f"journal {self.path}: {reason}, and another process has it open: {advice}") from None
+
+    def _move_aside(self, reason: str) -> str:
+        self._have_alone(reason)
         aside = self._beside(f".corrupt-{time.time_ns()}")
         try:
             for suffix in ("", "-wal", "-shm"):

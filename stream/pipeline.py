@@ -140,12 +140,16 @@ class Pipeline:
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
-    async def run(self, *, ready: Callable[[], None] = lambda: None, after_model: bool = False) -> None:
+    async def run(
+        self, *, ready: Callable[[], None] = lambda: None, after_model: bool = False, hardship: str = ""
+    ) -> None:
         """Runs until `stop`; returns when everything that arrived is on disk.
 
         `after_model` lets the sources wait until the model is up, or has said why not: for a replay, which has the time.
+        `hardship` is what it has to do without from the start; it is then not well, and says so.
         """
-        self.report(Status(subject="service", ok=True, detail="running", at=self._clock.now()))
+        now = self._clock.now()
+        self.report(Status(subject="service", ok=not hardship, detail=hardship or "running", at=now))
         if self._journal.recovered is not None:
             # A loss may lie behind it: said as a failing journal, until the first write shows that the new one works.
             self.report(Status(subject="journal", ok=False, detail=self._journal.recovered, at=self._clock.now()))

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from config.errors import ConfigError
 from config.load import load
 from detectors.records import Status
-from stream.assemble import build_endpoint, build_pipeline, open_journal
+from stream.assemble import build_endpoint, build_pipeline, open_journal, state_folder
 from stream.audit import Event, audit
 from stream.check import check
 from stream.clock import SystemClock
 from stream.journal import JournalError
+from stream.refuge import Refuge, unwritable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,8 @@ class Running:
         self._asked = asyncio.Event()
         self._stopped = False
         self._said: tuple[bool, str] | None = None
+        self._refuge: Refuge | None = None
+        self._hardship = ""
 
     async def run(self) -> None:
         """Runs pipelines until it is told to stop; raises what hinders the first from being built."""
@@ -84,7 +87,7 @@ class Running:
         if beside is not None:
             companions.append(asyncio.create_task(beside()))
         try:
-            await pipeline.run(ready=self._notifier.ready)
+            await pipeline.run(ready=self._notifier.ready, hardship=self._hardship)
         finally:
             self._pipeline = None
             for companion in companions:
@@ -92,6 +95,9 @@ class Running:
             await asyncio.gather(*companions, return_exceptions=True)
             threads.shutdown()
             journal.close()
+            if self._refuge is not None:
+                self._refuge.close()
+                self._refuge = None
 
     def _build(self) -> tuple[Journal, Pipeline]:
         try:
@@ -105,12 +111,26 @@ class Running:
             return self._build_from(self._loaded)
 
     def _build_from(self, loaded: Loaded) -> tuple[Journal, Pipeline]:
-        journal = open_journal(loaded)
+        journal = self._open(loaded)
         try:
             return journal, build_pipeline(loaded, journal=journal, clock=self._clock, progress=self._notifier.beat)
         except BaseException:
             journal.close()
             raise
+
+    def _open(self, loaded: Loaded) -> Journal:
+        """The journal, in a refuge where the disk takes nothing: limits are watched all the same."""
+        self._hardship = ""
+        try:
+            return open_journal(loaded)
+        except (JournalError, OSError):
+            folder, settings = state_folder(loaded), loaded.settings.journal
+            why = unwritable(folder)
+            if not why:
+                raise
+            self._refuge = Refuge(folder, max_size_mb=settings.max_size_mb, keep_days=settings.keep_days)
+            self._hardship = f"the state folder cannot be written ({why}): the journal is {self._refuge.text}"
+            return self._refuge.journal
 
     async def _follow(self, pipeline: Pipeline) -> None:
         """Waits for SIGHUP; a file that is right ends this pipeline, and the next is built from it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,10 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Sample, Status, Verdict
 from stream.journal import Journal
+from stream.journal_file import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -177,6 +180,48 @@ def test_a_file_that_cannot_be_read_is_moved_aside_and_said(tmp_path: Path, harm
     journal.append([sample(1)])
     assert list(journal.samples(T0)) == [sample(1)]
     journal.close()
+
+
+def as_version_1(path: Path) -> None:
+    """Makes a journal of today what the first version of it wrote."""
+    db = sqlite3.connect(path)
+    db.executescript("""
+        DROP INDEX notable; DROP INDEX sample_once;
+        CREATE UNIQUE INDEX sample_once ON entry (tag, at) WHERE kind = 0;
+        PRAGMA user_version = 1;
+    """)
+    db.close()
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date_and_loses_nothing(tmp_path: Path) -> None:
+    journal = open_(tmp_path)
+    journal.append([sample(i) for i in range(500)])
+    before = list(journal.samples(T0))
+    journal.close()
+    shape = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as db:
+        made = db.execute(shape).fetchall()
+    as_version_1(tmp_path / "journal.sqlite3")
+    journal = open_(tmp_path)
+    assert journal.recovered is None
+    assert list(journal.samples(T0)) == before
+    journal.append([sample(1), sample(900)])
+    assert list(journal.samples(T0)) == [*before, sample(900)]
+    journal.close()
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as db:
+        assert db.execute(shape).fetchall() == made
+    assert not list(tmp_path.glob("*.corrupt-*"))
+
+
+def test_a_file_that_an_earlier_givre_still_writes_is_not_changed_under_its_hands(tmp_path: Path) -> None:
+    open_(tmp_path).close()
+    path = tmp_path / "journal.sqlite3"
+    as_version_1(path)
+    with Path(f"{path}.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        with pytest.raises(JournalError, match=r"brought up to version 2, and another process has it open"):
+            open_(tmp_path)
+    open_(tmp_path).close()
 
 
 def test_samples_of_some_tags_come_in_source_time_order(tmp_path: Path) -> None:
