@@ -14,6 +14,9 @@ from typing import Protocol
 
 __all__ = ["Clock", "FastClock", "SystemClock"]
 
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+"""Givre is younger: a machine that shows less has lost its time, and stands at 1970 or at the date of its board."""
+
 
 class Clock(Protocol):
     """Source of time for the pipeline, the sources and the sinks."""
@@ -21,6 +24,10 @@ class Clock(Protocol):
     @property
     def speed(self) -> float:
         """Plant seconds per machine second."""
+
+    @property
+    def earliest(self) -> datetime:
+        """Whoever reads less from it reads a clock that is wrong."""
 
     def now(self) -> datetime:
         """Plant time, aware UTC."""
@@ -34,6 +41,7 @@ class SystemClock:
     """The machine's own clock."""
 
     speed: float = 1.0
+    earliest: datetime = BEGINNING
 
     def now(self) -> datetime:
         """The machine's time."""
@@ -54,6 +62,11 @@ class FastClock:
     origin: datetime
     origin_unix_s: float
     speed: float
+
+    @property
+    def earliest(self) -> datetime:
+        """Its origin."""
+        return self.origin
 
     def now(self) -> datetime:
         """The fast time."""

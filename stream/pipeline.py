@@ -227,6 +227,9 @@ class Pipeline:
 
     def _take(self, handover: Handover) -> None:
         now = self._present()
+        if (status := self._time.news(now)) is not None:
+            self.report(status)
+        handover = handover._replace(samples=self._time.doubted(handover.samples, now))
         for sample in arrived(handover.samples, now):
             placement = self.lane.offer(sample)
             self.metrics.samples += 1

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ReplayError", "run_replay"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVER = datetime.min.replace(tzinfo=UTC)
 _ALERTS_SHOWN = 40
 
 
@@ -53,6 +54,7 @@ class _FileClock:
 
     moment: datetime = _EPOCH
     speed: float = 1.0
+    earliest: datetime = _EVER
 
     def now(self) -> datetime:
         return self.moment

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from detectors.records import Mark, Status
+from detectors.records import Mark, Quality, Status
 from stream.alarm_memory import moved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from detectors.alarm import Memory
@@ -48,6 +48,7 @@ class TimeOfLane:
         self._clock, self._renew = clock, renew
         self._slack = SET_BACK * clock.speed
         self._reached: datetime | None = None
+        self._right = True
 
     def look(self, lane: FastLane) -> tuple[datetime, NewLane | None]:
         """The time, and the lane to go on with where it is earlier than before."""
@@ -68,6 +69,23 @@ class TimeOfLane:
             # It goes right again from here on: what happened is told, and is no state that lasts.
             status=Status(subject="clock", ok=True, detail=f"was {said}", at=now),
         )
+
+    def news(self, now: datetime) -> Status | None:
+        """What is to be said where the clock can no longer be right, or can again."""
+        right = now >= self._clock.earliest
+        if right is self._right:
+            return None
+        self._right = right
+        wrong = "" if right else ", which cannot be: values are kept as uncertain until it is set right, by NTP"
+        return Status(subject="clock", ok=right, detail=f"shows {now:%Y-%m-%d %H:%M}{wrong}", at=now)
+
+    def doubted(self, samples: Sequence[Sample], now: datetime) -> Sequence[Sample]:
+        """Samples as they are kept: uncertain while the clock cannot be right, as their times may be its own."""
+        if now >= self._clock.earliest:
+            return samples
+        return [
+            replace(s, quality=Quality.UNCERTAIN, reason="clock") if s.quality is Quality.GOOD else s for s in samples
+        ]
 
 
 def arrived(samples: Iterable[Sample], now: datetime) -> Iterator[Sample]:

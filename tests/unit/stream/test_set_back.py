@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config.load import load
-from detectors.records import Alert, Mark, Sample
+from detectors.records import Alert, Mark, Quality, Sample
 from stream import alarm_memory
 from stream.assemble import build_pipeline
+from stream.clock import BEGINNING
 from stream.command import ask
 from stream.journal import Journal
 from stream.recorded_day import judge_again
@@ -52,6 +53,7 @@ class Clock:
 
     set_by: timedelta = timedelta()
     speed: float = 1.0
+    earliest: datetime = BEGINNING
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.set_by
@@ -104,9 +106,9 @@ def loaded(tmp_path: Path) -> Loaded:
 
 
 @asynccontextmanager
-async def running(loaded: Loaded, tmp_path: Path) -> AsyncIterator[Running]:
+async def running(loaded: Loaded, tmp_path: Path, set_by: timedelta = timedelta()) -> AsyncIterator[Running]:
     journal = Journal(tmp_path / "live.sqlite3", max_size_mb=8, keep_days=36_500)
-    clock = Clock()
+    clock = Clock(set_by)
     plc = Plc(clock)
     pipeline = build_pipeline(loaded, journal=journal, clock=clock, sources=[plc], with_model=False, with_sinks=False)
     run = asyncio.create_task(pipeline.run())
@@ -186,3 +188,27 @@ async def test_a_clock_that_goes_back_by_a_little_is_waited_for(loaded: Loaded, 
         live.plc.value = 5.5
         await live.until(lambda: len(live.told("tolerance")) == 1)
         assert "clock" not in live.pipeline.statuses
+
+
+async def test_while_the_clock_cannot_be_right_values_are_judged_and_kept_as_uncertain(
+    loaded: Loaded, tmp_path: Path
+) -> None:
+    async with running(loaded, tmp_path, datetime(1970, 1, 1, tzinfo=UTC) - datetime.now(UTC)) as live:
+        live.plc.value = 5.5
+        await live.until(lambda: len(live.told("tolerance")) == 1)
+        assert not live.pipeline.statuses["clock"].ok
+        assert "shows 1970-01-01" in live.pipeline.statuses["clock"].detail
+        live.clock.set_by = timedelta()
+        await live.until(lambda: live.pipeline.statuses["clock"].ok)
+        after = live.plc.sent
+        await live.until(lambda: live.plc.sent > after + 2)
+    with closing(Journal(tmp_path / "live.sqlite3", max_size_mb=8, keep_days=36_500)) as journal:
+        kept = [s for s in journal.history(kinds={Sample}) if isinstance(s, Sample)]
+    doubted = [s for s in kept if s.source_at.year == 1970]
+    assert doubted
+    assert {(s.quality, s.reason) for s in doubted} == {(Quality.UNCERTAIN, "clock")}
+    assert {s.quality for s in kept if s.source_at.year > 1970} == {Quality.GOOD}
+    again = Journal(tmp_path / "again.sqlite3", max_size_mb=8, keep_days=36_500)
+    outcome = judge_again(loaded, tmp_path / "live.sqlite3", again)
+    again.close()
+    assert outcome.first_difference is None
