@@ -128,7 +128,13 @@ class Running:
             why = unwritable(folder)
             if not why:
                 raise
-            self._refuge = Refuge(folder, max_size_mb=settings.max_size_mb, keep_days=settings.keep_days)
+            try:
+                self._refuge = Refuge(folder, max_size_mb=settings.max_size_mb, keep_days=settings.keep_days)
+            except OSError as error:
+                nor = f"nor can the folder for what runs: {error}"
+                raise JournalError(
+                    f"state folder {folder}: cannot be written ({why}), {nor}. Repair the disk"
+                ) from error
             self._hardship = f"the state folder cannot be written ({why}): the journal is {self._refuge.text}"
             return self._refuge.journal
 
