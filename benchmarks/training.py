@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def train(  # noqa: PLR0917 - a pool hands them over in order
     apprentice = Apprentice(
         model, dataset, PRESETS[preset], clock=time.monotonic, device=device, budget_s=0.65 * budget_s, threads=threads
     )
-    with tempfile.TemporaryDirectory() as folder:
+    # The libraries warn of what will be in their next versions.
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore", category=FutureWarning):
         lesson = apprentice.work(Path(folder), show=lambda _: None)
     trial = judge(lesson.blocks)
     return Outcome(
