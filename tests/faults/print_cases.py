@@ -6,7 +6,9 @@ The last line is JSON. Exit code 1 where a test of a case fails.
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,15 +77,15 @@ def verdict(case: Case, seen: dict[str, Seen]) -> str:
     return "in part" if case.rest else "holds"
 
 
-def page(cases: list[Case], seen: dict[str, Seen]) -> str:
-    """The page: a table, and below it the tests of each case."""
+def page(cases: list[Case], seen: dict[str, Seen], took_s: float) -> str:
+    """The page: a table, and below it how long all took and the tests of each case."""
     lines = [HEAD, "| case | fault | what must hold | seen | |", "|---|---|---|---|---|"]
     for case in cases:
         figures = "; ".join(f for t in case.tests if t in seen for f in seen[t].figures)
         missing = f"*not shown: {case.rest}*" if case.rest else ""
         cells = (case.name, case.fault, case.asks, ". ".join(filter(None, (figures, missing))), verdict(case, seen))
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "## The tests", ""]
+    lines += ["", f"All of it took {took_s / 60:.0f} minutes on {os.cpu_count()} cores.", "", "## The tests", ""]
     for case in cases:
         lines += [f"- {case.name}: " + (", ".join(f"`{t}`" for t in case.tests) or "none") + "."]
     return "\n".join(lines) + "\n"
@@ -130,9 +132,14 @@ def read_report(text: str) -> dict[str, Seen]:
     return {n: Seen(outcome=worst[n], figures=tuple(dict.fromkeys(figures[n]))) for n in worst}
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
     """Runs, prints, writes."""
     every = read_cases()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="CASE", help="such as F12; without, all of them")
+    names = parser.parse_args().names
+    if unknown := set(names) - {c.name for c in every}:
+        parser.error(f"no case is called {', '.join(sorted(unknown))}; they are {every[0].name} to {every[-1].name}")
     cases = [c for c in every if not names or c.name in names]
     began = time.monotonic()
     seen = run(list(dict.fromkeys(t for c in cases for t in c.tests)))
@@ -140,11 +147,12 @@ def main(names: list[str]) -> int:
     for case in cases:
         figures = "; ".join(f for t in case.tests if t in seen for f in seen[t].figures)
         print(f"{case.name:4} {words[case.name]:8} {case.fault}" + (f" [{figures}]" if figures else ""))
-    text = page(cases, seen)
+    took_s = time.monotonic() - began
+    text = page(cases, seen, took_s)
     PAGE.write_text(renewed(PAGE.read_text(), text) if names else text)
-    print(json.dumps({"cases": words, "tests": len(seen), "took_s": round(time.monotonic() - began)}))
+    print(json.dumps({"cases": words, "tests": len(seen), "took_s": round(took_s)}))
     return int("FAILS" in words.values())
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

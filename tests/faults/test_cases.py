@@ -57,8 +57,8 @@ def test_the_worst_of_a_tests_parameters_is_what_it_is(cases: Any) -> None:
 
 def test_a_run_of_one_case_renews_its_lines_and_no_other(cases: Any) -> None:
     one, two = (cases.Case(name=n, fault="x", asks="y", tests=("a.py::test_z",), rest="") for n in ("F1", "S1"))
-    old = cases.page([one, two], {})
-    new = cases.page([one], {"a.py::test_z": cases.Seen(outcome="passed", figures=("3 s",))})
+    old = cases.page([one, two], {}, 60.0)
+    new = cases.page([one], {"a.py::test_z": cases.Seen(outcome="passed", figures=("3 s",))}, 60.0)
     both = cases.renewed(old, new)
     assert "| F1 | x | y | 3 s | holds |" in both
     assert "| S1 | x | y |  | FAILS |" in both
