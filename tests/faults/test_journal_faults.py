@@ -260,9 +260,7 @@ def test_a_file_that_somebody_has_open_is_not_moved_away_under_him(tmp_path: Pat
     journal.append([sample(1)])
     db = sqlite3.connect(tmp_path / "journal.sqlite3")
     db.execute("PRAGMA user_version = 99")
-    with pytest.raises(
-        JournalError, match="expected version 2, found version 99 of a later Givre, and another process has it open"
-    ):
+    with pytest.raises(JournalError, match="found version 99 of a later Givre, and another process has it open"):
         open_(tmp_path)
     journal.append([sample(2)])
     assert list(journal.samples(T0)) == [sample(1), sample(2)]
