@@ -20,21 +20,20 @@ from stream.audit import audit_status
 from stream.command import obey
 from stream.flood import flood_watch
 from stream.handover import Handover, Handovers
-from stream.journal import JournalFullError
-from stream.loss import lost_words
 from stream.metric import Metrics
 from stream.orders import Orders
 from stream.present import Present
 from stream.schedule import Turn
 from stream.set_back import TimeOfLane, arrived
 from stream.sources.source import Rejection
+from stream.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from detectors.alarm import Memory
-    from detectors.records import Record, Reply, Sample
+    from detectors.records import Reply, Sample
     from stream.clock import Clock
     from stream.command_topic import CommandTopic
     from stream.delivery import Delivery
@@ -50,14 +49,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 """Time passes at least so often (machine seconds), samples or not."""
-UNSAVED_RECORDS = 50_000
-"""Above so many records that are not on disk yet, the intake waits."""
-TRIM_EVERY_S = 60.0
 DRAIN_S = 5.0
 """How long a clean stop waits for the sinks (machine seconds); what is left is delivered after the next start."""
-DISK_RETRY_S = 1.0
-STUCK_S = 20.0
-"""A single write to the journal that takes longer is no progress (machine seconds)."""
 _REJECTED = ("future", "unknown_tag")
 
 
@@ -91,19 +84,20 @@ class Pipeline:
         self._progress = progress
         self._time = TimeOfLane(clock, renew)
         self._queue = Handovers()
-        self._records: list[Record] = []
-        self._memory: dict[str, str] = {}
-        self.orders = Orders(journal, clock=clock, carry_out=self._carry_out, keep=self._keep, report=self.report)
+        self.writing = Writing(
+            journal,
+            clock=clock,
+            metrics=self.metrics,
+            report=self.report,
+            obeyed=lambda: self.orders.obeyed(),  # noqa: PLW0108 - each of the two needs the other
+            written=self._wake,
+        )
+        self.orders = Orders(
+            journal, clock=clock, carry_out=self._carry_out, keep=self.writing.keep, report=self.report
+        )
         self._command_topics = command_topics
         self.flood = flood_watch(journal, clock.now())
-        self._waiting: list[Handover] = []
-        self._unsaved = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closed_step = asyncio.Event()
-        self._writing_since: float | None = None
         self._turning = False
         self._stopping = asyncio.Event()
         self._started = time.monotonic()
@@ -136,14 +130,14 @@ class Pipeline:
             return
         self.statuses[status.subject] = status
         audit_status(status, before)
-        self._keep([status])
+        self.writing.keep([status])
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
     async def run(
         self, *, ready: Callable[[], None] = lambda: None, after_model: bool = False, hardship: str = ""
     ) -> None:
-        """Runs until `stop`; returns when everything that arrived is on disk.
+        """Runs until `stop`; returns when everything that arrived is on disk. Raises DiskLostError, in a group.
 
         `after_model` lets the sources wait until the model is up, or has said why not: for a replay, which has the time.
         `hardship` is what it has to do without from the start; it is then not well, and says so.
@@ -154,7 +148,7 @@ class Pipeline:
             # A loss may lie behind it: said as a failing journal, until the first write shows that the new one works.
             self.report(Status(subject="journal", ok=False, detail=self._journal.recovered, at=self._clock.now()))
         async with asyncio.TaskGroup() as group:
-            writer = group.create_task(self._write(), name="journal")
+            writer = group.create_task(self.writing.run(), name="journal")
             others = [
                 group.create_task(self.orders.run(), name="commands"),
                 group.create_task(self._follow(), name="model turns"),
@@ -216,13 +210,13 @@ class Pipeline:
                 self._queue.done()
             self._reap()
             self._beat()
-            while not self._room.is_set():
+            while self.writing.full:
                 await asyncio.sleep(TICK_S)
                 self._beat()
 
     def _beat(self) -> None:
         """Tells the watchdog that samples are judged and that the journal is not stuck: progress, not a timer."""
-        if self._writing_since is None or asyncio.get_running_loop().time() - self._writing_since < STUCK_S:
+        if not self.writing.stuck:
             self._progress()
 
     def _take(self, handover: Handover) -> None:
@@ -239,8 +233,7 @@ class Pipeline:
                 detail = f"value {sample.value!r} of {sample.source_at.isoformat()}"
                 now = self._clock.now()
                 self.reject(Rejection(source="window", tag=sample.tag, reason=placement, detail=detail, at=now))
-        self._waiting.append(handover)
-        self._unsaved.set()
+        self.writing.owe(handover)
 
     def _present(self) -> datetime:
         """The time, for the fast lane; where the clock was set back, with another lane."""
@@ -248,8 +241,8 @@ class Pipeline:
         if new is not None:
             self._reap()
             self.lane = new.lane
-            self._memory.update(dump(new.memories))
-            self._keep([new.mark])
+            self.writing.remember(dump(new.memories))
+            self.writing.keep([new.mark])
             self.report(new.status)
         return now
 
@@ -263,72 +256,20 @@ class Pipeline:
             self.report(status)
         self.model.note(harvest.records)
         if harvest.memories:
-            self._memory.update(dump(harvest.memories))
+            self.writing.remember(dump(harvest.memories))
         if harvest.records or harvest.memories:
-            self._keep(harvest.records)
+            self.writing.keep(harvest.records)
         if self.lane.has_closed:
             self._closed_step.set()
 
-    def _keep(self, records: Sequence[Record]) -> None:
-        self._records.extend(records)
-        if len(self._records) > UNSAVED_RECORDS:
-            self._room.clear()
-        self._unsaved.set()
+    def _wake(self) -> None:
+        for delivery in self._deliveries:
+            delivery.wake()
 
-    # --- the journal ---------------------------------------------------------------------------------------------------
-
-    async def _write(self) -> None:
-        trimmed = self._clock.now()
-        while True:
-            await self._unsaved.wait()
-            self._unsaved.clear()
-            self._idle.clear()
-            records, self._records = self._records, []
-            memory, self._memory = self._memory, {}
-            obeyed = self.orders.obeyed()
-            waiting, self._waiting = self._waiting, []
-            await self._append(records, memory)
-            for number in obeyed:
-                await asyncio.to_thread(self._journal.done, number)
-            now = self._clock.now()
-            for handover in waiting:
-                if handover.samples:
-                    seconds = (now - handover.samples[0].arrived_at).total_seconds() / self._clock.speed
-                    self.metrics.to_journal.add(seconds)
-                if handover.accepted is not None:
-                    handover.accepted()
-            self._room.set()
-            for delivery in self._deliveries:
-                delivery.wake()
-            if abs((now - trimmed).total_seconds()) > TRIM_EVERY_S * self._clock.speed:
-                trimmed = now
-                await self._trim()
-            if not self._unsaved.is_set():
-                self._idle.set()
-
-    async def _append(self, records: Sequence[Record], memory: dict[str, str]) -> None:
-        """On a full disk it waits with what it has: judging goes on, and the sources are not told until it is saved."""
-        while True:
-            self._writing_since = asyncio.get_running_loop().time()
-            try:
-                await asyncio.to_thread(self._journal.append, records, memory=memory)
-            except JournalFullError as error:
-                self._writing_since = None
-                self.report(Status(subject="journal", ok=False, detail=str(error), at=self._clock.now()))
-                await asyncio.sleep(DISK_RETRY_S)
-            else:
-                self._writing_since = None
-                self.report(Status(subject="journal", ok=True, detail="writing", at=self._clock.now()))
-                return
-
-    async def _trim(self) -> None:
-        dropped = await asyncio.to_thread(self._journal.trim, self._clock.now())
-        if dropped:
-            detail = f"full: dropped before they were delivered: {lost_words(dropped)}"
-            self.report(Status(subject="journal", ok=False, detail=detail, at=self._clock.now()))
+    # --- its end -------------------------------------------------------------------------------------------------------
 
     async def _saved(self) -> None:
-        await self._until(lambda: not self._unsaved.is_set() and self._idle.is_set())
+        await self._until(lambda: self.writing.done)
 
     async def _until(self, true: Callable[[], bool]) -> None:
         """Looks again and again: for the ends of a run, where a millisecond costs nothing and an event more would."""
@@ -378,7 +319,7 @@ class Pipeline:
         now = self.lane.mark(self._clock.now(), forecasts=len(answer.forecasts))
         self.lane.score(answer.scores)
         self.lane.hear(answer.verdicts)
-        self._keep((*answer.opinions, *answer.standings, *answer.explanations))
+        self.writing.keep((*answer.opinions, *answer.standings, *answer.explanations))
         self.present.take(answer.standings)
         self.metrics.answered(answer, since_start)
         for forecast in answer.forecasts:
@@ -396,5 +337,5 @@ class Pipeline:
         now = self.lane.mark(self._clock.now(), command=text)
         reply = obey(text, self.lane, now)
         self._reap()
-        self._keep([reply])
+        self.writing.keep([reply])
         return reply

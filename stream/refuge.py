@@ -1,8 +1,9 @@
 """Where is the journal kept while the disk of the state folder takes nothing at all?
 
 A disk that fails is made read-only by the system, and the next start finds nothing to write to. Limits are watched all the same,
-over a journal in the folder for running services, which lies in memory: alarms begin as they were left, as far as they can still
-be read; samples of the past, and what is learnt meanwhile, are not there after the next start.
+over a journal in the folder for running services, which lies in memory. Alarms begin as they were left, as far as they can still
+be read; a running service that loses its disk takes along what it could not write any more. Samples of the past are not there,
+and what is kept in memory is not there after the next start.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ __all__ = ["Refuge", "unwritable"]
 
 MAX_SIZE_MB = 64
 """It lies in memory: old samples go first."""
-_OF_THE_DISK = {errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_BROKEN = {errno.EROFS, errno.EIO}
 
 
-def unwritable(folder: Path) -> str:
-    """Why the disk below a folder takes nothing; empty where it does, or where it is not the disk that forbids it."""
+def unwritable(folder: Path, *, for_good: bool = False) -> str:
+    """Why the disk below a folder takes nothing; empty where it does, or where it is not the disk that forbids it.
+
+    `for_good` leaves out what may pass by itself: that it is full.
+    """
     there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=there) as probe:
@@ -32,7 +37,7 @@ def unwritable(folder: Path) -> str:
             probe.flush()
             os.fsync(probe.fileno())
     except OSError as error:
-        return f"{there}: {error.strerror}" if error.errno in _OF_THE_DISK else ""
+        return f"{there}: {error.strerror}" if error.errno in (_BROKEN if for_good else _BROKEN | _FULL) else ""
     return ""
 
 

@@ -21,6 +21,7 @@ from stream.check import check
 from stream.clock import SystemClock
 from stream.journal import JournalError
 from stream.refuge import Refuge, unwritable
+from stream.writing import DiskLostError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from stream.journal import Journal
     from stream.notify import Notifier
     from stream.pipeline import Pipeline
+    from stream.writing import Writing
 
 __all__ = ["Running"]
 
@@ -48,6 +50,7 @@ class Running:
         self._said: tuple[bool, str] | None = None
         self._refuge: Refuge | None = None
         self._hardship = ""
+        self._left: Writing | None = None
 
     async def run(self) -> None:
         """Runs pipelines until it is told to stop; raises what hinders the first from being built."""
@@ -88,6 +91,9 @@ class Running:
             companions.append(asyncio.create_task(beside()))
         try:
             await pipeline.run(ready=self._notifier.ready, hardship=self._hardship)
+        except* DiskLostError:
+            # The next one keeps its journal elsewhere. Sources that wait for a confirmation say again what is not in these.
+            self._left = pipeline.writing
         finally:
             self._pipeline = None
             for companion in companions:
@@ -113,7 +119,13 @@ class Running:
     def _build_from(self, loaded: Loaded) -> tuple[Journal, Pipeline]:
         journal = self._open(loaded)
         try:
-            return journal, build_pipeline(loaded, journal=journal, clock=self._clock, progress=self._notifier.beat)
+            if self._left is not None:
+                journal.append([], memory=self._left.memory)
+            pipeline = build_pipeline(loaded, journal=journal, clock=self._clock, progress=self._notifier.beat)
+            if self._left is not None:
+                pipeline.writing.keep(self._left.records)
+                self._left = None
+            return journal, pipeline  # noqa: TRY300 - one that cannot be built must let go of its journal
         except BaseException:
             journal.close()
             raise

@@ -12,7 +12,7 @@ from detectors.alarm import AlarmRule
 from detectors.forecasters.persistence import Persistence
 from detectors.limits import Tolerance
 from detectors.records import Alert, Sample, Status
-from stream import pipeline as pipeline_module
+from stream import writing
 from stream.clock import SystemClock
 from stream.journal import Journal, JournalFullError
 from stream.lane import FastLane
@@ -124,7 +124,7 @@ async def test_a_clean_stop_judges_and_keeps_everything_that_was_delivered(journ
 async def test_a_full_disk_is_said_and_nothing_is_acknowledged_until_there_is_room(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline_module, "DISK_RETRY_S", 0.01)
+    monkeypatch.setattr(writing, "DISK_RETRY_S", 0.01)
     full = True
     append = journal.append
 
@@ -185,7 +185,7 @@ async def test_the_watchdog_is_fed_by_progress_and_not_while_the_journal_is_stuc
 ) -> None:
     import threading
 
-    monkeypatch.setattr(pipeline_module, "STUCK_S", 0.3)
+    monkeypatch.setattr(writing, "STUCK_S", 0.3)
     beats = 0
 
     def beat() -> None:
