@@ -59,6 +59,11 @@ class AlarmRule:
             raise ValueError(f"alarm rule: expected clear_below between 0 and 1, found {self.clear_below}")
 
 
+INSTANT = timedelta(microseconds=1)
+AT_ONCE = timedelta(milliseconds=10)
+"""Messages pushed apart by no more than this are of one moment; a last one that is later was of a clock that was wrong."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """All that an alarm remembers: what must survive a restart.
@@ -66,7 +71,8 @@ class Memory:
     `since` is when the present condition began, `changing_since` when a change that waits for its delay began. `silence` is
     SHELVED or OUT_OF_SERVICE while nothing is told, until `silent_until` where that is set; `state` goes on underneath.
     `accepted`: the condition that stands was taken for normal, and counts again once it has been over. `suppressed`: another
-    alarm stands that explains this one; `withheld`: it had been raised before, and was told to be suppressed.
+    alarm stands that explains this one; `withheld`: it had been raised before, and was told to be suppressed. `told_at` is the
+    time of the last message.
     """
 
     state: AlarmState = AlarmState.NORMAL
@@ -78,6 +84,7 @@ class Memory:
     accepted: bool = False
     suppressed: bool = False
     withheld: bool = False
+    told_at: datetime | None = None
 
     @property
     def told(self) -> AlarmState:
@@ -288,9 +295,19 @@ class Alarm:
         )
         return self._alert(state, previous=before.state, at=at, since=since, by=by) if told else None
 
+    def _apart(self, at: datetime) -> datetime:
+        """Samples that arrived together are judged at one moment; two messages of one alarm still have two times.
+
+        A database that knows a point by its series and its time would keep the last of them alone.
+        """
+        last = self.memory.told_at
+        return last + INSTANT if last is not None and timedelta() <= last - at < AT_ONCE else at
+
     def _alert(
         self, state: AlarmState, *, previous: AlarmState, at: datetime, since: datetime, by: str, reason: str = ""
     ) -> Alert:
+        at = self._apart(at)
+        self.memory = replace(self.memory, told_at=at)
         accepted = bool(by) and state is AlarmState.NORMAL and previous.active
         told = Told(
             tag=self.tag,

@@ -33,6 +33,7 @@ def dump(memories: Mapping[str, Memory]) -> dict[str, str]:
                 "accepted": memory.accepted,
                 "suppressed": memory.suppressed,
                 "withheld": memory.withheld,
+                "told_at": memory.told_at and memory.told_at.isoformat(),
             }
         )
         for name, memory in memories.items()
@@ -56,6 +57,7 @@ def moved(memories: Mapping[str, Memory], by: timedelta) -> dict[str, Memory]:
             since=there(memory.since),
             changing_since=there(memory.changing_since),
             silent_until=there(memory.silent_until),
+            told_at=there(memory.told_at),
         )
         for name, memory in memories.items()
     }
@@ -77,4 +79,5 @@ def _memory(fields: Mapping[str, str | int | None]) -> Memory:
         accepted=bool(fields.get("accepted")),
         suppressed=bool(fields.get("suppressed")),
         withheld=bool(fields.get("withheld")),
+        told_at=moment("told_at"),
     )

@@ -159,7 +159,7 @@ def test_any_history_is_legal_and_survives_a_restart_at_any_point(
             assert (previous, state) in legal
             seen.append(sequence)
             assert since <= moment
-            assert moment >= moments[-1]
+            assert moment > moments[-1] or len(moments) == 1, "two messages have one time"
             moments.append(moment)
     assert seen == list(range(1, len(seen) + 1)), "a transition was lost or doubled"
 

@@ -124,12 +124,12 @@ def test_a_parent_out_of_service_explains_nothing_and_a_shelved_one_does() -> No
 def test_shelved_under_a_standing_parent_it_is_suppressed_when_the_shelving_ends() -> None:
     plant = Plant()
     plant.show("hx/t", 6, 0)
-    obey(ask("shelve", CHILD, by="ana", for_s=10), plant.lane, T0)
+    obey(ask("shelve", CHILD, by="ana", for_s=9), plant.lane, T0 + timedelta(seconds=1))
     plant.show("hx/p", 11, 5)
     plant.pass_to(20)
     plant.show("hx/p", 1, 30)
     plant.pass_to(31)
-    assert plant.told() == [("unacknowledged", 0), ("shelved", 0), ("suppressed", 10), ("unacknowledged", 30)]
+    assert plant.told() == [("unacknowledged", 0), ("shelved", 1), ("suppressed", 10), ("unacknowledged", 30)]
 
 
 def test_a_suppressed_alarm_cannot_be_acknowledged() -> None:
