@@ -20,11 +20,11 @@ __all__ = ["Latency", "Metrics"]
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the histogram that a monitoring system reads; a last one is infinite."""
-_KEPT = 100_000
+_KEPT = 10_000
 
 
 class Latency:
-    """Durations in seconds; quantiles are of the last 100,000, count, sum and histogram of all."""
+    """Durations in seconds; quantiles are of the last 10,000, count, sum and histogram of all."""
 
     def __init__(self) -> None:
         self._values = array("d")

@@ -143,7 +143,8 @@ class Soak:
         self.settle(name)
         fault.well = time.time()
         was, took = f"for {fault.undone - fault.begin:4.1f} s", f"well after {fault.well - fault.undone:4.1f} s"
-        print(f"{datetime.now(UTC):%H:%M:%S} {name:16} {was}, {took}", flush=True)
+        holds = f"{self.service.looks[-1].rss_mb:.1f} MB" if self.service.looks else ""
+        print(f"{datetime.now(UTC):%H:%M:%S} {name:16} {was}, {took}, {holds}", flush=True)
 
     def fill(self) -> Path:
         assert self.disk is not None
