@@ -60,7 +60,9 @@ _PARTS = {
 
 def audit(event: Event, text: str) -> None:
     """Writes the line."""
-    log.log(logging.WARNING if event in _BAD else logging.INFO, "%s %s", event.value, text)
+    log.log(
+        logging.WARNING if event in _BAD else logging.INFO, "%s %s", event.value, text, extra={"event": event.value}
+    )
 
 
 def audit_status(status: Status, before: Status | None) -> None:

@@ -9,6 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from stream.log_line import OneLine
+from stream.system_log import SystemLog, stderr_is_the_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +51,11 @@ def forbid_core_dumps() -> None:
 
 def log_to_stderr(level: int = logging.INFO) -> None:
     """One line per message, for the supervisor's journal; libraries speak only of trouble that we do not report ourselves."""
-    handler = logging.StreamHandler()
+    handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
+    if stderr_is_the_journal():
+        handler = SystemLog(handler)
+        handler.setFormatter(OneLine())
     logging.basicConfig(level=level, handlers=[handler])
     for name, least in _LEAST.items():
         logging.getLogger(name).setLevel(least)

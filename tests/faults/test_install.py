@@ -172,6 +172,15 @@ def test_the_way_of_the_manual_leads_to_an_alarm(installed: Nest, require: Calla
     installed.wait(lambda: ",acknowledged" in states(), 10, "the alarm is acknowledged")
     assert run("ss -Hltnp | grep -c python").stdout == "0\n", "Givre opens no port"
 
+    # Who looks for what happened finds it by its id, and trouble by its weight.
+    begun = json.loads(
+        run("journalctl --unit=givre GIVRE_EVENT=GV100 --output=json --no-pager").stdout.splitlines()[-1]
+    )
+    assert begun["PRIORITY"] == "6"
+    assert "GV100 start: givre " in begun["MESSAGE"]
+    warned = run("journalctl --unit=givre --priority=warning --output=cat --no-pager").stdout
+    assert "GV100" not in warned
+
     process = installed.show("MainPID")
     assert run("systemctl reload givre").returncode == 0, run(
         "journalctl --unit=givre --no-pager; systemctl status givre"
