@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.manual import INSTALL, PYTHON, install, let_in, make_wheel, start, states
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from tests.faults.conftest import Nest
-
-REPOSITORY = Path(__file__).parents[2]
-PACKAGES = Path(pytest.__file__).parents[1]
-PYTHON = f"/opt/python/bin/{Path(sys._base_executable).resolve().name}"
-# No network inside: the wheel is built outside, and what it depends on is lent from this test's own environment.
-ENVIRONMENT = f"PYTHON={PYTHON} LD_LIBRARY_PATH=/opt/python/lib PIP_NO_INDEX=1 PIP_NO_DEPS=1 PIP_NO_CACHE_DIR=1"
-INSTALL = f"{ENVIRONMENT} sh /opt/repository/deploy/install.sh"
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    for part in ("config", "detectors", "stream", "plant"):
-        shutil.copytree(REPOSITORY / part, folder / "source" / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "pyproject.toml", folder / "source")
-    (folder / "source/README.md").touch()  # named by pyproject.toml; what it says has no part in this
-    build = "import setuptools.build_meta as b; print(b.build_wheel('..'))"
-    made = subprocess.run(
-        [sys.executable, "-c", build], cwd=folder / "source", capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stderr[-2000:]
-    return folder / made.stdout.split()[-1]
 
 
 @pytest.fixture(scope="module")
 def nest(
-    tmp_path_factory: pytest.TempPathFactory,
-    wheel: Path,
-    nested_systemd: Callable[[Path], AbstractContextManager[Nest]],
+    tmp_path_factory: pytest.TempPathFactory, nested_systemd: Callable[[Path], AbstractContextManager[Nest]]
 ) -> Iterator[Nest]:
     folder = tmp_path_factory.mktemp("nest")
+    wheel = make_wheel(tmp_path_factory.mktemp("wheel"))
     (folder / "opt/wheel").mkdir(parents=True)
     shutil.copy(wheel, folder / "opt/wheel")
     with nested_systemd(folder) as booted:
@@ -58,16 +34,13 @@ def nest(
 @pytest.fixture
 def installed(nest: Nest) -> Iterator[Nest]:
     """A machine with Givre on it, as install.sh leaves it."""
-    done = nest.run(f"{INSTALL} --wheel {nest.wheel} --no-fetch", limit_s=60)
-    assert done.returncode == 0, done.stderr
-    site = nest.run("echo /opt/givre/lib/python3*/site-packages").stdout.strip()
-    nest.run(f"echo /opt/venv{str(PACKAGES).removeprefix(sys.prefix)} > {site}/lent.pth")
+    install(nest, nest.wheel)
     yield nest
     nest.run(f"{INSTALL} --uninstall --purge")
 
 
 def test_an_installed_givre_answers_to_its_name(installed: Nest) -> None:
-    said = installed.run("LD_LIBRARY_PATH=/opt/python/lib givre --help")
+    said = installed.run("givre --help")
     assert said.returncode == 0, said.stderr
     assert "Usage: givre" in said.stdout
 
@@ -120,56 +93,17 @@ def test_the_way_of_the_manual_leads_to_an_alarm(installed: Nest, require: Calla
     """Every step of docs/install.md, against the broker and the database of the distribution, up to the first alarm."""
     for program in ("mosquitto", "influxd"):
         require(program)
-    run, deploy = installed.run, "/opt/repository/deploy"
-    blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/install.md").read_text(), re.DOTALL)
-    config, v1 = blocks
-    before, sink, after = re.split(r"(?m)(^  store:\n(?:    .*\n)+)", config)
-    assert "version" not in sink, "the manual's own sink is of version 2; the server of this test needs the other one"
-
-    run(f"cp {deploy}/mosquitto/givre.conf /etc/mosquitto/conf.d/; cp {deploy}/mosquitto/givre.acl /etc/mosquitto/")
-    accounts = "".join(f"{name}:{name[::-1]}\n" for name in ("givre-in", "givre-out", "plant", "operator"))
-    run(f"printf '{accounts}' > /etc/mosquitto/givre.passwd; mosquitto_passwd -U /etc/mosquitto/givre.passwd")
-    run("chown mosquitto /etc/mosquitto/givre.*; chmod 0600 /etc/mosquitto/givre.*")
-    for unit in ("mosquitto", "influxdb"):
-        done = run(f"systemctl restart {unit}")
-        assert done.returncode == 0, (
-            done.stderr + run(f"journalctl --unit={unit} --no-pager; cat /var/log/mosquitto/*").stdout
-        )
-    installed.wait(lambda: run(f"{deploy}/influxdb/setup-v1.sh").returncode == 0, 15, "the database is made")
-
-    for name, secret in (("broker_password", "ni-ervig"), ("alerts_password", "tuo-ervig")):
-        run(f"umask 077; echo {secret} > /etc/givre/credentials/{name}")
-        run(f"sed -i 's/^# \\(LoadCredential={name}:\\)/\\1/' /etc/systemd/system/givre.service.d/credentials.conf")
-    # The interpreter of this test brings its own libraries: nothing of the manual's.
-    run(
-        "printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/python/lib\\n' > /etc/systemd/system/givre.service.d/test.conf"
-    )
-    run("systemctl daemon-reload")
-    run(f"cat > /etc/givre/givre.yaml << 'END'\n{before}{v1}{after}END\n")
-    givre = "LD_LIBRARY_PATH=/opt/python/lib givre"
-    checked = run(f"CREDENTIALS_DIRECTORY=/etc/givre/credentials {givre} check --connect /etc/givre/givre.yaml")
+    run = installed.run
+    let_in(installed)
+    checked = run("CREDENTIALS_DIRECTORY=/etc/givre/credentials givre check --connect /etc/givre/givre.yaml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-    started = run("systemctl start givre")
-    assert started.returncode == 0, started.stderr + run("journalctl --unit=givre --no-pager").stdout
-    publish = "mosquitto_pub -u plant -P tnalp -q 1 -t plant/trial"
-    run(f"{publish} -m 5.1")
-
-    def states() -> str:
-        return run("influx -database givre -execute 'SELECT state FROM alarm' -format csv").stdout
-
-    def raised() -> bool:
-        # Again and again, as a plant does: what is published before the first subscription stands is nobody's.
-        run(f"{publish} -m 9.0")
-        return ",unacknowledged" in states()
-
-    installed.wait(raised, 60, "the alarm stands in the database")
+    start(installed)
     told = run("mosquitto_sub -u operator -P rotarepo -t givre/plant1/exchanger/trial/alarm/tolerance -C 1 -W 5").stdout
     assert json.loads(told)["state"] == "unacknowledged"
-    listed = run(f"runuser -u givre -- env {givre} alarms list /etc/givre/givre.yaml")
+    listed = run("runuser -u givre -- givre alarms list /etc/givre/givre.yaml")
     assert "exchanger/trial/tolerance" in listed.stdout, listed.stderr
-    run(f"runuser -u givre -- env {givre} alarms ack /etc/givre/givre.yaml exchanger/trial/tolerance --by operator")
-    installed.wait(lambda: ",acknowledged" in states(), 10, "the alarm is acknowledged")
+    run("runuser -u givre -- givre alarms ack /etc/givre/givre.yaml exchanger/trial/tolerance --by operator")
+    installed.wait(lambda: ",acknowledged" in states(installed), 10, "the alarm is acknowledged")
     assert run("ss -Hltnp | grep -c python").stdout == "0\n", "Givre opens no port"
 
     # Who looks for what happened finds it by its id, and trouble by its weight.
