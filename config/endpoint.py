@@ -17,7 +17,8 @@ class Secret(Section):
 
     env: Words | None = Field(default=None, description="name of an environment variable")
     credential: Words | None = Field(
-        default=None, description="name of a systemd credential (a file in `$CREDENTIALS_DIRECTORY`)"
+        default=None,
+        description="name of a systemd credential: a file in `$CREDENTIALS_DIRECTORY`, by hand in `credentials` beside this file",
     )
     file: Words | None = Field(default=None, description="path of a file that only its owner may read (mode 0600)")
 

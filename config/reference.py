@@ -72,6 +72,7 @@ SECRETS = """
 In the file: `password: {credential: plc_password}`, or `{env: NAME}`, or `{file: PATH}`.
 A credential is what systemd hands to the service alone.
 In the unit: `LoadCredential=plc_password:/etc/givre/credentials/plc_password`.
+Called by hand (`sudo givre check ...`), Givre reads it from the folder `credentials` beside the configuration.
 An environment variable is seen by whatever the service starts, so prefer the other two.
 One line end at the end is not part of the secret; an empty one is refused.
 """

@@ -63,19 +63,21 @@ def _variable(name: str, loaded: Loaded, key: tuple[str, ...]) -> str:
 
 
 def _credential(name: str, loaded: Loaded, key: tuple[str, ...]) -> str:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    load = f"LoadCredential={name}:/etc/givre/credentials/{name}"
-    hint = f"In the systemd unit: {load}. Elsewhere use {{env: NAME}} or {{file: PATH}}."
+    """From the folder that systemd made for this process; outside of the unit from the one that the unit takes it from."""
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = resolve(given or "credentials", loaded.folder)
+    source = (loaded.folder / "credentials" / name).absolute()
+    hint = f"Write it to {source} (mode 0600), with LoadCredential={name}:{source} in the unit; by hand call givre by root."
     expected = f"expected the systemd credential {name}"
-    if folder is None:
-        raise _error(loaded, key, expected, "no credentials in this process", hint)
     if "/" in name or name in {"", ".", ".."}:
         raise _error(loaded, key, "expected the name of a credential", repr(name), hint)
     try:
-        # systemd itself decides who reads it: the mode is not looked at.
-        text, _ = _read(resolve(folder, loaded.folder) / name)
-    except (OSError, ValueError):
-        raise _error(loaded, key, expected, "none that can be read", hint) from None
+        text, mode = _read(folder / name)
+    except (OSError, ValueError) as error:
+        found = f"none that can be read in {folder} ({getattr(error, 'strerror', None) or error})"
+        raise _error(loaded, key, expected, found, hint) from None
+    if not given:  # systemd itself decides who reads what it hands out
+        _refuse_open(folder / name, mode, loaded, key)
     return text
 
 
@@ -86,10 +88,14 @@ def _file(path: Path, loaded: Loaded, key: tuple[str, ...]) -> str:
         hint = f"Write it there and chmod 600 {path}, or use {{credential: NAME}} or {{env: NAME}}."
         found = getattr(error, "strerror", None) or str(error)
         raise _error(loaded, key, f"expected a secret in {path}", found, hint) from None
+    _refuse_open(path, mode, loaded, key)
+    return text
+
+
+def _refuse_open(path: Path, mode: int, loaded: Loaded, key: tuple[str, ...]) -> None:
     if mode & 0o077:
         expected = f"expected {path} to be readable by its owner alone"
         raise _error(loaded, key, expected, f"mode {mode:04o}", f"chmod 600 {path}")
-    return text
 
 
 def _read(path: Path) -> tuple[str, int]:

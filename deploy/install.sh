@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs Givre as a service of this machine, from the checkout that this file lies in, from a wheel, or from a wheelhouse
 # (deploy/wheelhouse.sh) without any network; or takes it away.
-# Run it again to bring an installation up to date: what is yours (configuration, credentials, state) is never touched.
+# Run it again to bring an installation up to date: what is yours (configuration, credentials, state) is never touched. What runs
+# is replaced in one moment at the end, and only by what was tried; the version before it stays for `--back`.
 set -eu
 
 usage() {
@@ -13,6 +14,7 @@ usage: deploy/install.sh [options]
   --without-model    leave torch and the language model out: forecasts come from persistence
   --no-fetch         do not fetch the default model now (you have your own, or no network)
   --gpu              let the service reach an NVIDIA GPU
+  --back             go back to the version before: what is installed now and that one change places
   --uninstall        take Givre away; configuration, credentials, state and model cache stay
   --purge            with --uninstall: take those away too, and the user givre
 
@@ -36,6 +38,7 @@ WHEEL=
 EXTRA='[model,learn]'
 FETCH=yes
 GPU=
+BACK=
 UNINSTALL=
 PURGE=
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -52,6 +55,7 @@ while [ $# -gt 0 ]; do
     --without-model) EXTRA='[learn]' FETCH='' ;;
     --no-fetch) FETCH='' ;;
     --gpu) GPU=yes ;;
+    --back) BACK=yes ;;
     --uninstall) UNINSTALL=yes ;;
     --purge) PURGE=yes ;;
     -h | --help)
@@ -74,15 +78,25 @@ esac
 [ -n "$DESTDIR" ] || [ "$(id -u)" -eq 0 ] || fail "run it as root (sudo $0 ...), or set DESTDIR"
 
 VENV=$DESTDIR$PREFIX
+NEW=$VENV.new       # made here, and put in its place when it is whole
+BEFORE=$VENV.before # what was in that place, for --back
 ETC=$DESTDIR/etc/givre
 STATE=$DESTDIR/var/lib/givre
 CACHE=$DESTDIR/var/cache/givre
 UNITS=$DESTDIR/etc/systemd/system
 LINK=$DESTDIR/usr/local/bin/givre
-MARK=$VENV/.givre-installation # what --uninstall looks for before it removes a folder
+MARK=.givre-installation # in a folder of this script's: no other is removed or taken over
 
 # Whether the service manager of this machine is to hear of what is done.
 live() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
+runs() { live && systemctl is-active --quiet givre.service; }
+restart() {
+  if live; then
+    systemctl daemon-reload
+    systemctl try-restart givre.service ||
+      fail "the service does not start: journalctl --unit=givre says why, $0 --back goes back to the version before"
+  fi
+}
 
 uninstall() {
   if live; then
@@ -92,11 +106,13 @@ uninstall() {
   if [ -L "$LINK" ] && [ "$(readlink "$LINK")" = "$PREFIX/bin/givre" ]; then
     rm -f "$LINK"
   fi
-  if [ -f "$MARK" ]; then
-    rm -rf "$VENV"
-  elif [ -e "$VENV" ]; then
-    fail "$VENV was not made by this script (no ${MARK##*/} in it): left alone"
-  fi
+  for folder in "$VENV" "$NEW" "$BEFORE"; do
+    if [ -f "$folder/$MARK" ]; then
+      rm -rf "$folder"
+    elif [ -e "$folder" ]; then
+      fail "$folder was not made by this script (no $MARK in it): left alone"
+    fi
+  done
   if [ -n "$PURGE" ]; then
     rm -rf "$ETC" "$STATE" "$CACHE" "$UNITS/givre.service.d"
     if [ -z "$DESTDIR" ] && id givre > /dev/null 2>&1; then
@@ -132,26 +148,39 @@ as_givre() {
   if [ -n "$DESTDIR" ]; then "$@"; else runuser -u givre -- "$@"; fi
 }
 
-make_environment() {
-  if [ -e "$VENV" ] && [ ! -f "$MARK" ] && [ -n "$(ls -A "$VENV")" ]; then
-    fail "$VENV is there already and was not made by this script: choose another --prefix, or move it away"
+# A folder in our way, unless we made it.
+refuse_foreign() {
+  if [ -e "$1" ] && [ ! -f "$1/$MARK" ] && [ -n "$(ls -A "$1")" ]; then
+    fail "$1 is there already and was not made by this script: choose another --prefix, or move it away"
   fi
-  version='import sys; print(sys.version_info[:2])'
-  if [ ! -x "$VENV/bin/python" ] || [ "$("$VENV/bin/python" -c "$version" 2> /dev/null)" != "$("$PYTHON" -c "$version")" ]; then
-    say "making a virtual environment in $VENV"
-    mkdir -p "$VENV"
-    : > "$MARK"
-    "$PYTHON" -m venv --clear "$VENV"
-  fi
-  : > "$MARK"
+}
 
+make_environment() {
+  for folder in "$VENV" "$NEW" "$BEFORE"; do refuse_foreign "$folder"; done
+  build=$(mktemp -d)
+  trap 'rm -rf "$build" "$NEW"' EXIT
+  rm -rf "$NEW"
+  version='import sys; print(sys.version_info[:2])'
+  if [ -x "$VENV/bin/python" ] && [ "$("$VENV/bin/python" -c "$version" 2> /dev/null)" = "$("$PYTHON" -c "$version")" ]; then
+    # Its files by their other names: no room is taken, and pip writes what it changes as new files.
+    cp -al "$VENV" "$NEW" 2> /dev/null || { rm -rf "$NEW" && cp -a "$VENV" "$NEW"; }
+  else
+    say "making a virtual environment for $VENV"
+    mkdir -p "$NEW"
+    : > "$NEW/$MARK"
+    "$PYTHON" -m venv "$NEW"
+  fi
+  install_packages
+  finish_environment
+}
+
+install_packages() {
   if [ -d "$WHEELS" ] && [ -z "$WHEEL" ]; then
     say "installing the Python packages from $WHEELS, each with the sha256 that it must have"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --find-links "$WHEELS" \
+    "$NEW/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --find-links "$WHEELS" \
       --require-hashes --requirement "$SOURCE/requirements.txt"
     # Once more for a newer Givre under the same version number, which pip would take for installed.
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$WHEELS"/givre-*.whl
-    finish_environment
+    "$NEW/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$WHEELS"/givre-*.whl
     return
   fi
   if [ -n "$WHEEL" ]; then
@@ -159,40 +188,62 @@ make_environment() {
     wheel=$(realpath -- "$WHEEL")
   else
     # Built from a copy: the checkout may belong to somebody else, and a build leaves things behind.
-    build=$(mktemp -d)
-    # shellcheck disable=SC2064 # this folder, not whatever the variable says later
-    trap "rm -rf '$build'" EXIT
     mkdir "$build/source"
     for part in pyproject.toml README.md config detectors stream plant; do
       cp -R "$SOURCE/$part" "$build/source/"
     done
-    "$VENV/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$build" "$build/source"
+    "$NEW/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$build" "$build/source"
     wheel=$(echo "$build"/givre-*.whl)
   fi
   say "installing the Python packages; with torch among them that takes a while"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+  "$NEW/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint "$SOURCE/constraints.txt" "$wheel$EXTRA"
   # Once more for a newer Givre under the same version number, which pip would take for installed.
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
-  finish_environment
+  "$NEW/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 }
 
 finish_environment() {
-  if [ -n "$DESTDIR" ]; then
-    # The programs name their interpreter by its path, and that is to be the one without DESTDIR.
-    for program in "$VENV"/bin/*; do
-      if [ -f "$program" ] && [ ! -L "$program" ]; then
-        sed -i "s|$VENV|$PREFIX|g" "$program"
-      fi
-    done
+  # The programs name their interpreter by its path: the one where they will lie.
+  for program in "$NEW"/bin/* "$NEW/pyvenv.cfg"; do
+    if [ -f "$program" ] && [ ! -L "$program" ] && grep -qI "$NEW" "$program"; then
+      sed -i "s|$NEW|$PREFIX|g" "$program"
+    fi
+  done
+  rm -rf "$NEW/share/givre"
+  mkdir -p "$NEW/share/givre"
+  cp -R "$HERE/grafana" "$HERE/influxdb" "$HERE/mosquitto" "$HERE/systemd" "$NEW/share/givre/"
+  [ ! -f "$SOURCE/docs/install.md" ] || cp "$SOURCE/docs/install.md" "$NEW/share/givre/"
+  chmod -R go+rX "$NEW"
+  as_givre "$NEW/bin/python" -c 'import stream' 2> /dev/null ||
+    fail "the user givre cannot run $(readlink -f "$NEW/bin/python"): set PYTHON to one outside of /root and /home, such as /usr/bin/python3"
+  if runs && ! "$NEW/bin/python" -I -m stream check /etc/givre/givre.yaml > "$build/said" 2>&1; then
+    cat "$build/said" >&2
+    fail "the service runs with a configuration that this version refuses: nothing is changed"
   fi
-  rm -rf "$VENV/share/givre"
-  mkdir -p "$VENV/share/givre"
-  cp -R "$HERE/grafana" "$HERE/influxdb" "$HERE/mosquitto" "$VENV/share/givre/"
-  [ ! -f "$SOURCE/docs/install.md" ] || cp "$SOURCE/docs/install.md" "$VENV/share/givre/"
-  chmod -R go+rX "$VENV"
-  as_givre "$VENV/bin/python" -c 'import stream' 2> /dev/null ||
-    fail "the user givre cannot run $(readlink -f "$VENV/bin/python"): set PYTHON to one outside of /root and /home, such as /usr/bin/python3"
+  # All of it on the disk, and then in its place.
+  sync -f "$NEW"
+  if [ -e "$VENV" ]; then
+    rm -rf "$BEFORE"
+    mv "$VENV" "$BEFORE"
+  fi
+  mv "$NEW" "$VENV"
+}
+
+go_back() {
+  for folder in "$VENV" "$BEFORE"; do
+    [ -f "$folder/$MARK" ] || fail "--back: expected an installation in $VENV and the one before it in $BEFORE, found none in $folder"
+  done
+  refuse_foreign "$NEW"
+  rm -rf "$NEW"
+  mv "$VENV" "$NEW"
+  mv "$BEFORE" "$VENV"
+  mv "$NEW" "$BEFORE"
+  make_unit "$VENV/share/givre/systemd"
+  restart
+  say "this is Givre $("$VENV/bin/python" -I -c 'from importlib.metadata import version; print(version("givre"))') again; what was here before is in $BEFORE"
+}
+
+make_link() {
   mkdir -p "$(dirname "$LINK")"
   if [ -e "$LINK" ] && [ ! -L "$LINK" ]; then
     say "$LINK is something else and stays: call $PREFIX/bin/givre by its path"
@@ -221,11 +272,11 @@ make_configuration() {
 
 make_unit() {
   mkdir -p "$UNITS/givre.service.d"
-  sed "s|/opt/givre|$PREFIX|g" "$HERE/systemd/givre.service" > "$UNITS/givre.service"
+  sed "s|/opt/givre|$PREFIX|g" "$1/givre.service" > "$UNITS/givre.service"
   # Yours to edit, and so written once.
-  [ -e "$UNITS/givre.service.d/credentials.conf" ] || cp "$HERE/systemd/credentials.conf" "$UNITS/givre.service.d/"
+  [ -e "$UNITS/givre.service.d/credentials.conf" ] || cp "$1/credentials.conf" "$UNITS/givre.service.d/"
   if [ -n "$GPU" ]; then
-    cp "$HERE/systemd/gpu.conf" "$UNITS/givre.service.d/"
+    cp "$1/gpu.conf" "$UNITS/givre.service.d/"
   fi
   chmod 0644 "$UNITS/givre.service" "$UNITS"/givre.service.d/*.conf
 }
@@ -254,22 +305,22 @@ if [ -n "$UNINSTALL" ]; then
   uninstall
   exit 0
 fi
+if [ -n "$BACK" ]; then
+  go_back
+  exit 0
+fi
 check_python
 make_user
 make_environment
+make_link
 make_configuration
-make_unit
-if live; then
-  systemctl daemon-reload
-fi
+make_unit "$HERE/systemd"
 if fetch_model; then
   fetched=yes
 else
   fetched=
 fi
-if live; then
-  systemctl try-restart givre.service
-fi
+restart
 cat << END
 
 Givre is installed. What is left to do (docs/install.md says more of each):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stream.assemble import alarm_names, open_journal
 from stream.command import LONGEST_SHELVING_S, CommandError, ask, parse
+from stream.journal import JournalError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,10 @@ def leave(
         parse(asked)
     except CommandError as error:
         return str(error)
-    journal = open_journal(loaded)
+    try:
+        journal = open_journal(loaded)
+    except JournalError as error:
+        return str(error)
     try:
         journal.post(asked)
     finally:

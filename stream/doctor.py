@@ -64,8 +64,9 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Page:
-    """What was found, in the order of the page."""
+    """What was found with a configuration, in the order of the page; its path stands in what to type."""
 
+    config: Path
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -98,7 +99,7 @@ class Page:
 
 def examine(path: Path, *, connect: bool, now: datetime | None = None) -> Page:
     """Looks at everything; with `connect` at the endpoints as well."""
-    now, page = now or datetime.now(UTC), Page()
+    now, page = now or datetime.now(UTC), Page(config=path)
     report = check(path, connect=connect)
     page.add("config", "ok" if report.ok else "bad", f"{path}: {len(report.problems)} problems")
     for line in report.problems:
@@ -235,7 +236,12 @@ def _statuses(db: sqlite3.Connection, page: Page) -> None:
             "start the service: systemctl start givre" if subject == "service" else f"see to {subject}: {status.detail}"
         )
         if subject.startswith(PLANT):
-            page.add("alarms", "ok" if status.ok else "look", text, "" if status.ok else "look: givre alarms flood")
+            page.add(
+                "alarms",
+                "ok" if status.ok else "look",
+                text,
+                "" if status.ok else f"look: givre alarms flood {page.config}",
+            )
             continue
         page.add("parts", "ok" if status.ok else "bad", text, "" if status.ok else do)
 
@@ -260,12 +266,22 @@ def _tags(db: sqlite3.Connection, loaded: Loaded, page: Page, now: datetime) -> 
     for tag, settings in loaded.settings.tags().items():
         at = newest.get(tag)
         if at is None:
-            page.add("tags", "bad", f"{tag}: no sample", f"find out why {tag} has no sample: givre check --connect")
+            page.add(
+                "tags",
+                "bad",
+                f"{tag}: no sample",
+                f"find out why {tag} has no sample: givre check --connect {page.config}",
+            )
             continue
         age_s = (now - at).total_seconds()
         stale = age_s > settings.hold_s
         text = f"{tag}: last sample {age_s:,.1f} s old{f', more than hold_s {settings.hold_s:g}' if stale else ''}"
-        page.add("tags", "look" if stale else "ok", text, f"find out why {tag} is silent: givre check --connect")
+        page.add(
+            "tags",
+            "look" if stale else "ok",
+            text,
+            f"find out why {tag} is silent: givre check --connect {page.config}",
+        )
 
 
 def _alarms(db: sqlite3.Connection, page: Page) -> None:
@@ -274,7 +290,7 @@ def _alarms(db: sqlite3.Connection, page: Page) -> None:
     )
     standing = {name: m.shown for name, m in alarm_memory.load(dict(texts)).items() if m.shown != "normal"}
     for name, state in sorted(standing.items()):
-        page.add("alarms", "look", f"{name}: {state}", "see to the alarms: givre alarms list")
+        page.add("alarms", "look", f"{name}: {state}", f"see to the alarms: givre alarms list {page.config}")
     if not standing:
         page.add("alarms", "ok", "none")
 

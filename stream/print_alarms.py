@@ -15,6 +15,7 @@ from detectors.records import AlarmState, Alert, Priority, Reply
 from stream import alarm_memory
 from stream.assemble import build_lane, open_journal, state_folder
 from stream.flood import CHATTER_SPAN, CHATTERS_FROM, SPAN, Flood, FloodWatch, raised
+from stream.journal import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,7 +214,10 @@ def _open(loaded: Loaded) -> Journal | str:
     path = state_folder(loaded) / "journal.sqlite3"
     if not path.exists():
         return f"there is no journal at {path}: has the service run with this configuration?"
-    return open_journal(loaded)
+    try:
+        return open_journal(loaded)
+    except JournalError as error:
+        return str(error)
 
 
 def _clock(at: datetime) -> str:

@@ -43,7 +43,9 @@ class Nest:
 
     def run(self, command: str, limit_s: float = 20) -> subprocess.CompletedProcess[str]:
         enter = ["nsenter", "--target", self._pid, "--all", "sh", "-c", command]
-        return subprocess.run(enter, capture_output=True, text=True, check=False, timeout=limit_s)
+        # The commands of that machine: an environment of the tests' own has some of the same names.
+        env = {**os.environ, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        return subprocess.run(enter, capture_output=True, text=True, check=False, timeout=limit_s, env=env)
 
     def show(self, name: str) -> str:
         """One property of the service."""

@@ -73,6 +73,13 @@ async def serve() -> None:
     found["credential"] = (Path(os.environ["CREDENTIALS_DIRECTORY"]) / "probe").read_text()
     (Path(os.environ["STATE_DIRECTORY"]) / "attempts.json").write_text(json.dumps(found))
     notifier = Notifier.from_environment()
+
+    def reload() -> None:
+        notifier.reloading()
+        notifier.status("read anew")
+        notifier.ready()
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     notifier.ready()
     notifier.status("standing in")
     while not stop.is_set():

@@ -139,11 +139,11 @@ def test_a_stop_is_clean(unit: Nest) -> None:
     assert (unit.show("Result"), unit.show("ExecMainStatus")) == ("success", "0")
 
 
-def test_a_reload_starts_it_anew(unit: Nest) -> None:
+def test_a_reload_has_the_same_process_read_it_anew(unit: Nest) -> None:
     pid = unit.started()
     assert unit.run("systemctl reload givre").returncode == 0
-    unit.wait(lambda: unit.show("MainPID") not in (pid, "0"), 5, "a new process runs")
-    unit.started()
+    unit.wait(lambda: unit.show("StatusText") == "read anew", 5, "it has read the file")
+    assert unit.started() == pid
 
 
 def test_a_reload_of_a_broken_configuration_leaves_it_alone(unit: Nest) -> None:

@@ -45,6 +45,24 @@ def test_from_a_systemd_credential_without_its_last_line_end(
     assert ask(loaded, Secret(credential="broker")) == "s3cret"
 
 
+def test_a_credential_by_hand_is_the_file_that_the_unit_takes_it_from(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    (tmp_path / "credentials").mkdir()
+    path = tmp_path / "credentials/broker"
+    path.write_text("s3cret\n")
+    path.chmod(0o600)
+    assert ask(loaded, Secret(credential="broker")) == "s3cret"
+    path.chmod(0o644)
+    with pytest.raises(SecretError, match=r"found mode 0644. chmod 600"):
+        ask(loaded, Secret(credential="broker"))
+    with pytest.raises(
+        SecretError, match=r"No such file .* Write it to .*/credentials/other \(mode 0600\), with LoadCred"
+    ):
+        ask(loaded, Secret(credential="other"))
+
+
 def test_from_a_file_that_only_its_owner_reads(loaded: Loaded, tmp_path: Path) -> None:
     path = tmp_path / "p"
     path.write_text("s3cret\n")
@@ -65,7 +83,7 @@ def test_from_a_file_that_only_its_owner_reads(loaded: Loaded, tmp_path: Path) -
         ),
         (
             Secret(credential="x"),
-            "expected the systemd credential x, found no credentials in this process. In the systemd unit:",
+            "expected the systemd credential x, found none that can be read in ",
         ),
         (Secret(file="nowhere"), "found No such file or directory. Write it there and chmod 600 "),
         (Secret(file="."), "found no regular file"),

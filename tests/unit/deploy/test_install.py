@@ -40,6 +40,7 @@ def install(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         (("--purge",), "--purge goes with --uninstall"),
         (("--now",), "unknown option '--now'"),
         (("--wheel", "/nowhere/givre.whl"), "no such file"),
+        (("--back",), "the one before it in "),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -60,7 +61,7 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
 
 def test_help_names_every_option_that_is_read() -> None:
     text = SCRIPT.read_text()
-    options = {"--wheel", "--prefix", "--without-model", "--no-fetch", "--gpu", "--uninstall", "--purge"}
+    options = {"--wheel", "--prefix", "--without-model", "--no-fetch", "--gpu", "--back", "--uninstall", "--purge"}
     said = install("--help")
     assert said.returncode == 0
     assert all(f"  {option}" in said.stdout for option in options)

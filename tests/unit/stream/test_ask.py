@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,3 +70,17 @@ def test_a_command_waits_in_the_journal_for_the_service(tmp_path: Path) -> None:
     expected = json.loads(ask("shelve", "hx/t/tolerance", by="ana", for_s=7200.0, reason="cleaning"))
     # Each asking has its own id: that is what keeps one command from being done twice.
     assert json.loads(left[1]) | {"id": None} == expected | {"id": None}
+
+
+@pytest.mark.parametrize("command", [["list"], ["ack", "hx/t/tolerance"]])
+def test_a_journal_of_a_later_version_in_use_is_one_line_and_stays(tmp_path: Path, command: list[str]) -> None:
+    config = tmp_path / "givre.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    path = tmp_path / "state/journal.sqlite3"
+    with closing(open_journal(load(config))), closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+        done = CliRunner().invoke(app, ["alarms", command[0], str(config), *command[1:]])
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)
+    assert "found version 99 of a later Givre" in done.output
+    assert path.exists()
