@@ -1,12 +1,13 @@
 """Who did what, and when? One line of the log for each such event, with an id that stays the same over versions and languages.
 
-systemd's journal adds time, process and user; `journalctl --unit=givre --grep=GV30` finds what operators asked for. The same
+systemd's journal adds time, process and user; `journalctl --unit=givre GIVRE_EVENT=GV300` finds what operators did. The same
 stands as records in Givre's own journal and in the database; this is for who looks after the machine and not after the plant.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import syslog
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -58,6 +59,9 @@ _PARTS = {
 """By the first word of a status's subject: what it means that the part is well, and that it is not."""
 
 
+_NUMBER = re.compile(r"\d+")  # a reason with other numbers in it (seconds, records) is the same reason
+
+
 def audit(event: Event, text: str) -> None:
     """Writes the line."""
     log.log(
@@ -66,8 +70,13 @@ def audit(event: Event, text: str) -> None:
 
 
 def audit_status(status: Status, before: Status | None) -> None:
-    """Writes a line for a part that is now well, or is no longer; for the model also when it is another one now."""
+    """Writes a line for a part that is now well, or is no longer; for the model also when it is another one now.
+
+    For what is connected also when the reason is another one: a server that was away and now shows a strange certificate.
+    """
     changed = before is None or before.ok != status.ok
+    if before is not None and not status.ok and status.subject.startswith(("source.", "sink.")):
+        changed |= _NUMBER.sub("", status.detail) != _NUMBER.sub("", before.detail)
     # That it runs and that it stops is told already; not well from its start is news.
     told = status.subject == "service" and (status.ok or before is not None)
     if told or not (changed or status.subject in {"model", "config"}):

@@ -151,7 +151,11 @@ def _files(loaded: Loaded, report: Report) -> None:
         try:
             status = path.stat()
             if folder and not any(path.iterdir()):
-                found = "none in it: every server would be refused"
+                # No reason not to start: the other sources are followed, and the server's certificate may be trusted any day.
+                expected = f"expected a folder of certificates at {path}"
+                hint = "Trust it: givre trust CONFIG"
+                said = loaded.problem(*key, expected=expected, found="none in it: every server is refused", hint=hint)
+                report.warnings.append(str(said))
             elif not folder and not stat.S_ISREG(status.st_mode):
                 found = "no file"
             elif not folder:

@@ -54,7 +54,7 @@ def let_in(nest: Nest) -> None:
     """Sections 3 to 6 of the manual: broker, database, secrets, and its configuration with one tag."""
     run, deploy = nest.run, "/opt/repository/deploy"
     blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs/install.md").read_text(), re.DOTALL)
-    config, v1 = blocks
+    config, v1, _ = blocks
     before, sink, after = re.split(r"(?m)(^  store:\n(?:    .*\n)+)", config)
     assert "version" not in sink, "the manual's own sink is of version 2; the server of this test needs the other one"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tests.faults.conftest import Nest
+    from tests.faults.conftest import Identity, Nest
 
 ALARM = "exchanger/trial/tolerance"
 # sudo itself is not what is tried here, and not on every machine.
@@ -51,6 +51,7 @@ def running(
     tmp_path_factory: pytest.TempPathFactory,
     nested_systemd: Callable[[Path], AbstractContextManager[Nest]],
     require: Callable[[str], str],
+    identities: dict[str, Identity],
 ) -> Iterator[Nest]:
     """The service as docs/install.md leaves it, with its first alarm; wheels of this version and of a next one are at hand."""
     for program in ("mosquitto", "influxd"):
@@ -61,6 +62,9 @@ def running(
     following = make_wheel(tmp_path_factory.mktemp("next"), become_the_next_version)
     for wheel in (this, following):
         shutil.copy(wheel, folder / "opt/wheel")
+    (folder / "opt/pki").mkdir()
+    for file in (identities["server"].certificate, identities["server"].key):
+        shutil.copy(file, folder / "opt/pki")
     with nested_systemd(folder) as nest:
         install(nest, f"/opt/wheel/{this.name}")
         let_in(nest)
@@ -129,6 +133,50 @@ def test_a_file_with_a_fault_is_refused_and_a_right_one_used_by_the_same_process
     used = "journalctl --unit=givre GIVRE_EVENT=GV110 --output=cat --no-pager"
     running.wait(lambda: "the changed file is used" in running.run(used).stdout, 10, "it is used")
     assert running.started() == process
+
+
+def test_a_secured_server_is_followed_once_it_is_trusted(running: Nest) -> None:
+    section = (REPOSITORY / "docs/install.md").read_text().partition("\n## With OPC UA\n")[2]
+    make = section.partition("```sh\n")[2].partition("```")[0]
+    source = section.partition("```yaml\n")[2].partition("```")[0]
+    do(running, make)
+    server = (
+        "/opt/givre/bin/python /opt/repository/tests/servers/opcua_server.py --port=4840 --namespace=urn:vendor:plant"
+    )
+    identity = (
+        "--uri=urn:test:server --certificate=/opt/pki/server.der --key=/opt/pki/server.pem --policy=Basic256Sha256"
+    )
+    do(running, "mkdir -p /opt/pki/guests; cp /etc/givre/pki/givre.der /opt/pki/guests")
+    do(running, f"systemd-run --quiet --unit=plc {server} {identity} --trust=/opt/pki/guests --node=x/a")
+    tag = "      level: {unit: m, period_s: 1, hold_s: 9, source: {name: plc, node: s=x/a}}\n"
+    running.run("cp -p /etc/givre/givre.yaml /tmp/good.yaml")
+    config = running.run("cat /tmp/good.yaml").stdout.replace("\nsources:\n", f"\nsources:\n{source}")
+    config = config.replace("    tags:\n", f"    tags:\n{tag}")
+    running.run(f"cat > /etc/givre/givre.yaml << 'END'\n{config}END\n")
+    do(running, "systemctl reload givre")
+
+    (block,) = typed("Which OPC UA servers are trusted")
+    ask, trust, withdraw = block.splitlines()
+
+    def shown() -> str:
+        return do(running, ask)
+
+    running.wait(lambda: "server now: " in shown(), 20, "the server shows its certificate")
+    thumbprint = re.search(r"\b[0-9A-F]{40}\b", shown())
+    assert thumbprint, shown()
+    events = "journalctl --unit=givre GIVRE_EVENT={} --output=cat --no-pager"
+    running.wait(
+        lambda: thumbprint[0] in running.run(events.format("GV201")).stdout, 20, "it is refused by its thumbprint"
+    )
+    do(running, trust.replace("3F9A41C07B", thumbprint[0][:10]))
+    running.wait(lambda: "source.plc: " in running.run(events.format("GV200")).stdout, 60, "it is followed")
+    assert re.search(r"ok +exchanger/level: last sample", do(running, "sudo givre doctor /etc/givre/givre.yaml"))
+    do(running, withdraw.replace("3F9A41C07B", thumbprint[0][:10]))
+    assert "  trusted: " not in shown()
+    told = running.run("journalctl --identifier=givre --grep=GV21 --output=cat --no-pager").stdout
+    assert "GV210" in told
+    assert "GV211" in told
+    running.run("cp -p /tmp/good.yaml /etc/givre/givre.yaml; systemctl reload givre; systemctl stop plc")
 
 
 def test_a_day_is_judged_again_beside_the_running_service(running: Nest) -> None:

@@ -44,10 +44,14 @@ def test_a_part_is_told_with_the_id_of_its_kind(
     assert [f"{one.levelname} {one.message}" for one in caplog.records] == [said]
 
 
-def test_what_is_as_it_was_is_not_told_again_but_another_model_is(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_as_it_was_is_not_told_again_but_another_model_or_reason_is(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="audit"):
         audit_status(status("source.plc", detail="following 3 tags"), status("source.plc", detail="following 2 tags"))
         audit_status(status("service"), None)
+        audit_status(
+            status("sink.db", ok=False, detail="away, 12 wait"), status("sink.db", ok=False, detail="away, 9 wait")
+        )
         assert caplog.records == []
         audit_status(status("model", detail="m with winter"), status("model", detail="m"))
-    assert [one.message for one in caplog.records] == ["GV400 model: m with winter"]
+        audit_status(status("source.plc", ok=False, detail="refused"), status("source.plc", ok=False, detail="away"))
+    assert [one.message for one in caplog.records] == ["GV400 model: m with winter", "GV201 source.plc: refused"]
