@@ -122,7 +122,7 @@ def build_pipeline(
 
     sinks = build_sinks(loaded, clock) if with_sinks else []
     return Pipeline(
-        sources=build_sources(loaded, clock) if sources is None else sources,
+        sources=build_sources(loaded, clock, journal.memory) if sources is None else sources,
         lane=lane,
         renew=partial(build_lane, settings),
         model=lambda report: _model_lane(loaded, report, clock, with_model=with_model, patient=not hurried),

@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -24,13 +23,16 @@ from paho.mqtt.properties import Properties
 
 from stream.answer import goodbye, refusal, silence, words
 from stream.dial import Address, BrokerError, Stream, Tls, dial
+from stream.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-__all__ = ["Address", "BrokerError", "Connection", "Message", "RefusedError", "Tls", "Will"]
+    from stream.message import Will
+
+__all__ = ["Address", "BrokerError", "Connection", "RefusedError", "Tls"]
 
 OPEN_LIMIT_S = 10.0
 TICK_S = 1.0
@@ -46,23 +48,6 @@ NEVER = frozenset({0x90, 0x99})
 
 class RefusedError(Exception):
     """The broker will never take this message; the connection is well."""
-
-
-class Message(NamedTuple):
-    """One message as it came in (a tuple: one is made per message). `mid` is 0 where no acknowledgement is due."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    mid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Will:
-    """What the broker publishes for us, retained, when we vanish."""
-
-    topic: str
-    payload: bytes
 
 
 class Connection:
@@ -362,7 +347,8 @@ class Connection:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""  # no broker should pass it on; it is nobody's topic
-        self._on_message(Message(topic, bytes(message.payload), message.retain, message.mid if message.qos else 0))
+        mid = message.mid if message.qos else 0
+        self._on_message(Message(topic, bytes(message.payload), message.retain, mid, message.dup))
 
     def _confirmed(self, _c: object, _u: object, mid: int, code: ReasonCode, _p: object) -> None:
         done = self._published.pop(mid, None)

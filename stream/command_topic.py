@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from detectors.records import Status
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, Message
+from stream.broker import Address, BrokerError, Connection
 from stream.command import Command, CommandError, parse
 
 if TYPE_CHECKING:
     from stream.clock import Clock
+    from stream.message import Message
 
 __all__ = ["CommandTopic", "Desk"]
 

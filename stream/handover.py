@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from detectors.records import Sample
 
@@ -21,10 +21,11 @@ MOST_SAMPLES = 5000
 
 
 class Handover(NamedTuple):
-    """Samples of one source, and what to call once they are on disk."""
+    """Samples of one source, what to call once they are on disk, and what the source has to remember with them."""
 
     samples: Sequence[Sample]
     accepted: Callable[[], None] | None
+    memory: Mapping[str, str]
 
 
 class Handovers:

@@ -8,6 +8,7 @@ from config.schema import InfluxSink, OpcuaSource, resolve
 from config.secret import reveal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from config.load import Loaded
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["build_command_topics", "build_sinks", "build_sources", "history_at"]
 
 
-def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
-    """The sources that at least one tag follows."""
+def build_sources(
+    loaded: Loaded, clock: Clock, remembered: Callable[[str], Mapping[str, str]] = lambda _: {}
+) -> list[Source]:
+    """The sources that at least one tag follows; `remembered` gives what the journal knows under a prefix."""
     settings, tags = loaded.settings, loaded.settings.tags()
     sources: list[Source] = []
     for name, source in settings.sources.items():
@@ -34,7 +37,7 @@ def build_sources(loaded: Loaded, clock: Clock) -> list[Source]:
         if isinstance(source, OpcuaSource):
             sources.append(_opcua(name, source, mine, loaded, clock))
         else:
-            sources.append(_mqtt(name, source, mine, loaded, clock))
+            sources.append(_mqtt(name, source, mine, loaded, clock, remembered=remembered))
     return sources
 
 
@@ -131,8 +134,16 @@ def _opcua(name: str, source: OpcuaSource, tags: dict[str, TagSource], loaded: L
     )
 
 
-def _mqtt(name: str, source: MqttSource, tags: dict[str, TagSource], loaded: Loaded, clock: Clock) -> Source:
-    from stream.sources import mqtt
+def _mqtt(
+    name: str,
+    source: MqttSource,
+    tags: dict[str, TagSource],
+    loaded: Loaded,
+    clock: Clock,
+    *,
+    remembered: Callable[[str], Mapping[str, str]],
+) -> Source:
+    from stream.sources import mqtt, receipt
 
     return mqtt.MqttSource(
         name=name,
@@ -150,6 +161,7 @@ def _mqtt(name: str, source: MqttSource, tags: dict[str, TagSource], loaded: Loa
         ],
         status_topic=f"givre/{loaded.settings.site}/status/source/{name}",
         clock=clock,
+        receipts=remembered(receipt.prefix(name)),
     )
 
 

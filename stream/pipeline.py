@@ -25,11 +25,11 @@ from stream.orders import Orders
 from stream.present import Present
 from stream.schedule import Turn
 from stream.set_back import TimeOfLane, arrived
-from stream.sources.source import Rejection
+from stream.sources.source import NOTHING, Rejection
 from stream.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from detectors.alarm import Memory
@@ -104,9 +104,15 @@ class Pipeline:
 
     # --- the intake of the sources -------------------------------------------------------------------------------------
 
-    async def deliver(self, samples: Sequence[Sample], accepted: Callable[[], None] | None = None) -> None:
+    async def deliver(
+        self,
+        samples: Sequence[Sample],
+        accepted: Callable[[], None] | None = None,
+        *,
+        memory: Mapping[str, str] = NOTHING,
+    ) -> None:
         """Takes samples, waiting while the queue is full."""
-        await self._queue.put(Handover(samples, accepted))
+        await self._queue.put(Handover(samples, accepted, memory))
 
     def reject(self, rejection: Rejection) -> None:
         """Counts an input that cannot become a sample; the first of its kind, and every thousandth, is logged."""

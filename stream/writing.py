@@ -90,6 +90,7 @@ class Writing:
 
     def owe(self, handover: Handover) -> None:
         """Takes samples whose source is told once they are on disk."""
+        self.remember(handover.memory)
         self._waiting.append(handover)
         self._unsaved.set()
 

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,7 @@ hypothesis.settings.register_profile("givre", deadline=None, derandomize="CI" in
 hypothesis.settings.load_profile("givre")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from detectors.records import Sample, Status
     from stream.sources.source import Rejection
@@ -334,9 +335,17 @@ class RecordingIntake:
         self.statuses: list[Status] = []
         self.withhold = False
         self.unaccepted: list[Callable[[], None]] = []
+        self.memory: dict[str, str] = {}
 
-    async def deliver(self, samples: Sequence[Sample], accepted: Callable[[], None] | None = None) -> None:
+    async def deliver(
+        self,
+        samples: Sequence[Sample],
+        accepted: Callable[[], None] | None = None,
+        *,
+        memory: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.samples += samples
+        self.memory |= memory
         if accepted is not None and self.withhold:
             self.unaccepted.append(accepted)
         elif accepted is not None:

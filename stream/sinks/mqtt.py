@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from detectors.facts import Facts
 from detectors.records import Alert, Explanation, Reply, Status
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, RefusedError, Tls, Will
+from stream.broker import Address, BrokerError, Connection, RefusedError, Tls
 from stream.clock import SystemClock
+from stream.message import Will
 from stream.sinks.sink import Refused, SinkUnavailableError
 
 if TYPE_CHECKING:

@@ -22,12 +22,14 @@ from paho.mqtt.matcher import MQTTMatcher
 
 from detectors.records import Quality, Sample, Status
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, Message, Tls, Will
+from stream.broker import Address, BrokerError, Connection, Tls
+from stream.message import Message, Will
 from stream.sources.payload import Layout, PayloadError, Reading, decode, parse, read
-from stream.sources.source import Rejection
+from stream.sources.receipt import Receipts
+from stream.sources.source import NOTHING, Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from stream.clock import Clock
@@ -66,7 +68,8 @@ class _Reader:
 class MqttSource:
     """Follows tags on one broker; see `stream.sources.source.Source`.
 
-    Raises ValueError for a topic filter or a path that can never work.
+    `receipts` is what the journal remembers under `stream.sources.receipt.prefix`. Raises ValueError for a topic filter or a
+    path that can never work.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class MqttSource:
         tags: Sequence[MqttTag],
         status_topic: str,
         clock: Clock,
+        receipts: Mapping[str, str] = NOTHING,
     ) -> None:
         self._name = name
         self._address = Address(
@@ -100,6 +104,7 @@ class MqttSource:
         self._status_topic = status_topic
         self._clock = clock
         self._routes = _Routes(tags)
+        self._receipts = Receipts(name, receipts)
 
     @property
     def name(self) -> str:
@@ -175,14 +180,16 @@ class MqttSource:
     ) -> None:
         samples: list[Sample] = []
         mids: list[int] = []
-        for message, arrived_at in batch:
+        notes: dict[str, str] = {}
+        for message, came_at in batch:
+            arrived_at = self._receipts.arrival(message, came_at)
             if message.mid:
                 mids.append(message.mid)  # a refused message as well, or it comes again for ever
             readers = self._routes.of(message.topic)
             if not readers:
                 self._stranger(connection, message, arrived_at, intake)
                 continue
-            document = None
+            document, timeless = None, False
             for reader in readers:
                 try:
                     if len(readers) == 1 or reader.layout.value is None:
@@ -194,6 +201,9 @@ class MqttSource:
                     intake.reject(self._rejection(reader.tag, error.reason, error.detail, arrived_at))
                     continue
                 samples.append(_sample(reader.tag, reading, message, arrived_at))
+                timeless = timeless or reading.source_at is None
+            if timeless:
+                notes |= self._receipts.note(message, arrived_at)
         if not samples:
             connection.acknowledge(mids)
             return
@@ -202,7 +212,7 @@ class MqttSource:
             connection.acknowledge(mids)
             inbox.settle()
 
-        await intake.deliver(samples, accepted)
+        await intake.deliver(samples, accepted, memory=notes)
         inbox.owe()
 
     def _stranger(self, connection: Connection, message: Message, arrived_at: datetime, intake: Intake) -> None:

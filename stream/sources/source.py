@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from detectors.records import Sample, Status
 
-__all__ = ["Intake", "Rejection", "Source"]
+__all__ = ["NOTHING", "Intake", "Rejection", "Source"]
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +35,18 @@ class Rejection:
 class Intake(Protocol):
     """Where a source hands over what it has: the pipeline's front door."""
 
-    async def deliver(self, samples: Sequence[Sample], accepted: Callable[[], None] | None = None) -> None:
+    async def deliver(
+        self,
+        samples: Sequence[Sample],
+        accepted: Callable[[], None] | None = None,
+        *,
+        memory: Mapping[str, str] = NOTHING,
+    ) -> None:
         """Takes samples, waiting while the pipeline is full (back-pressure).
 
         `accepted` is called once, on the event loop, after the journal holds all of them on disk: a source that
-        acknowledges to its peer does so there and not before.
+        acknowledges to its peer does so there and not before. `memory` is what the source must know of them after a
+        restart: it comes to disk with them, all or nothing.
         """
 
     def reject(self, rejection: Rejection) -> None:

@@ -103,11 +103,12 @@ def _boot(folder: Path) -> Iterator[Nest]:
 
 
 class Relay:
-    """A TCP relay to a port of loopback that can swallow all it is given, and reset its connections."""
+    """A TCP relay to a port of loopback that can swallow all it is given, or what goes there alone, and reset its connections."""
 
     def __init__(self, target: int) -> None:
         self.port = 0
         self.hole = False
+        self.mute = False
         self._target = target
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -132,11 +133,13 @@ class Relay:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
+        await asyncio.gather(self._pipe(reader, far_writer, there=True), self._pipe(far_reader, writer))
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, there: bool = False) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if there and self.mute:
+                    continue
                 while self.hole:
                     await asyncio.sleep(0.02)
                 writer.write(data)

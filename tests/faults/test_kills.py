@@ -1,7 +1,8 @@
 """kill -9 at random moments while values and commands come in: no transition is lost, none is told twice.
 
 Of two tags that swing in and out of their band, one is left alone: what is told of it must be the wave, swing by swing. On the
-other an operator acts meanwhile, and asks again until there is an answer: each command is done once, or refused once.
+other an operator acts meanwhile, and asks again until there is an answer: each command is done once, or refused once. A third
+counts the swings, as bare numbers without a time: each is kept once, though the broker sends it again.
 `GIVRE_KILLS` is how often the service is killed in the longer run (marker `slow_fault`).
 """
 
@@ -47,6 +48,7 @@ assets:
     tags:
       wave: {tag}
       desk: {tag}
+      bare: {{unit: m3, period_s: 1, hold_s: 3600, source: {{name: broker, topic: plant/bare}}}}
 """
 TAG = (
     "{unit: degC, period_s: 1, hold_s: 3600, tolerance: {setpoint: 5, tolerance: 0.5}, "
@@ -122,6 +124,7 @@ class Plant:
             payload = json.dumps({"v": value(swing, high), "t": datetime.now(UTC).isoformat()})
             for tag in ("wave", "desk"):
                 self._client.publish(f"plant/{tag}", payload, qos=1)
+            self._client.publish("plant/bare", str(swing), qos=1)
             if self.swings % ASKS_EVERY == 0:
                 self._ask()
             time.sleep(TICK_S)
@@ -264,7 +267,9 @@ def raised(events: list[dict[str, Any]]) -> list[int]:
 def examine(plant: Plant, kept: Journal) -> None:
     """What was told, and what is kept, against what the plant did and the operator asked for."""
     samples = [record for record in kept.history(kinds={Sample}) if isinstance(record, Sample)]
-    assert len(samples) == 2 * plant.swings
+    bare = [sample.value for sample in samples if sample.tag == "hx/bare"]
+    assert sorted(Counter(bare).items()) == [(swing, 1) for swing in range(plant.swings)]
+    assert len(samples) == 3 * plant.swings
     alerts = [record for record in kept.history(kinds={Alert}) if isinstance(record, Alert)]
     for alarm in (WAVE, DESK):
         mine = [alert for alert in alerts if alert.alarm == alarm]

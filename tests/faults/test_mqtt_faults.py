@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +19,17 @@ from stream.sources.mqtt import MqttSource, MqttTag
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 
+SERVICE = """\
+site: test
+state_folder: state
+sources:
+  broker: {{type: mqtt, host: 127.0.0.1, port: {port}, client_id: in, protocol: "{protocol}"}}
+assets:
+  hx:
+    tags:
+      flow: {{unit: m3/h, period_s: 1, hold_s: 60, source: {{name: broker, topic: plant/flow}}}}
+"""
+
 CONSUMER = """
 import asyncio, os, sys
 from stream.clock import SystemClock
@@ -28,7 +40,7 @@ class Intake:
 
     kept = 0
 
-    async def deliver(self, samples, accepted=None):
+    async def deliver(self, samples, accepted=None, *, memory):
         asyncio.get_running_loop().call_later(0.01, self.keep, samples, accepted)
 
     def keep(self, samples, accepted):
@@ -140,6 +152,63 @@ async def test_no_sample_is_lost_when_the_consumer_is_killed_with_messages_in_ha
         await intake.until(lambda: before | set(intake.values) == set(range(500)))
     # What had been kept but not yet acknowledged comes twice, with its own time, by which the window knows it.
     assert len(intake.values) <= 500
+
+
+@PROTOCOLS
+async def test_a_value_without_a_time_is_kept_once_though_its_acknowledgement_was_lost_and_the_service_killed(
+    mosquitto, relay, tmp_path, protocol
+):
+    """The service's own journal says what it has: nobody else knows that the message that comes again is the same."""
+    config = tmp_path / "givre.yaml"
+    config.write_text(SERVICE.format(port=relay.port, protocol=protocol))
+
+    def kept() -> list[float]:
+        with contextlib.closing(sqlite3.connect(tmp_path / "state/journal.sqlite3")) as db:
+            return [value for (value,) in db.execute("SELECT value FROM entry WHERE kind = 0 ORDER BY id")]
+
+    async def until_kept(values: list[float]) -> None:
+        async with asyncio.timeout(20):
+            while len(kept()) < len(values):
+                await asyncio.sleep(0.05)
+        assert kept() == values
+
+    async def start() -> asyncio.subprocess.Process:
+        with (log := tmp_path / "log").open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "stream", "run", str(config)), stderr=file
+            )
+        async with asyncio.timeout(20):
+            while "source.broker: connected" not in log.read_text():
+                await asyncio.sleep(0.05)
+        return process
+
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="plant")
+    client.connect(mosquitto.host, mosquitto.port)
+    client.loop_start()
+    values = [0.0, *[12.5] * 9, *[7.5] * 9]  # many are equal
+    process = await start()
+    try:
+        client.publish("plant/flow", "0.0", qos=1)
+        await until_kept(values[:1])
+        await asyncio.sleep(0.5)  # its acknowledgement is through
+        relay.mute = True
+        for value in values[1:]:
+            client.publish("plant/flow", str(value), qos=1)
+        await until_kept(values)
+        process.kill()
+        await process.wait()
+        relay.reset()
+        relay.mute = False
+        process = await start()
+        client.publish("plant/flow", "9.0", qos=1)
+        await until_kept([*values, 9.0])
+        await asyncio.sleep(0.5)
+        assert kept() == [*values, 9.0]
+    finally:
+        process.kill()
+        await process.wait()
+        client.disconnect()
+        client.loop_stop()
 
 
 async def test_a_frozen_broker_is_reported_and_followed_again_when_it_thaws(mosquitto, publisher, intake):

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, Message, Tls, Will
+from stream.broker import Address, BrokerError, Connection, Tls
+from stream.message import Message, Will
 
 if TYPE_CHECKING:
     from pathlib import Path

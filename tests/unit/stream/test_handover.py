@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def some(count: int) -> Handover:
-    return Handover([Sample(tag="x/a", value=1.0, source_at=NOW, arrived_at=NOW)] * count, None)
+    return Handover([Sample(tag="x/a", value=1.0, source_at=NOW, arrived_at=NOW)] * count, None, {})
 
 
 async def test_with_so_many_samples_waiting_a_source_waits_until_some_are_taken(

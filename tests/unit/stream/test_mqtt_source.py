@@ -196,7 +196,7 @@ async def test_a_full_intake_holds_the_broker_back_and_loses_nothing(mosquitto, 
     door, held = asyncio.Event(), []
     record = intake.deliver
 
-    async def deliver(samples, accepted=None):
+    async def deliver(samples, accepted=None, *, memory):
         held.append(len(samples))
         await door.wait()
         await record(samples, accepted)
@@ -302,7 +302,7 @@ async def test_what_was_handed_over_when_it_stops_is_acknowledged_and_does_not_c
         def __init__(self) -> None:
             self.statuses, self.samples, self.reject, self.report = [], [], intake.reject, intake.report
 
-        async def deliver(self, samples, accepted=None):
+        async def deliver(self, samples, accepted=None, *, memory):
             self.samples += samples
             asyncio.get_running_loop().call_later(0.2, accepted)
 
@@ -319,3 +319,28 @@ async def test_what_was_handed_over_when_it_stops_is_acknowledged_and_does_not_c
         await plant.publish("plant/flow", "99", qos=1)
         await intake.until(lambda: intake.values and intake.values[-1] == 99)
     assert [s.value for s in slow.samples] + intake.values == [*range(50), 99]
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_value_without_a_time_that_is_sent_again_has_the_time_that_it_had(
+    mosquitto, plant, intake, protocol, restarted
+):
+    """By its time the journal knows that it has it: after a cut that swallowed the acknowledgement, and after a kill."""
+    tag = MqttTag(tag="x/flow", topic="plant/flow")
+    source = make(mosquitto, tag, protocol=protocol)
+    intake.withhold = True
+    async with running(source, intake):
+        for _ in range(5):
+            await plant.publish("plant/flow", "12.5", qos=1)  # equal ones: by their content they are not told apart
+        await intake.until(lambda: len(intake.samples) == 5)
+        first = [sample.source_at for sample in intake.samples]
+        again = make(mosquitto, tag, protocol=protocol, receipts=intake.memory) if restarted else source
+        intake.samples.clear()
+        intake.withhold = False
+    async with running(again, intake):
+        await plant.publish("plant/flow", "13.5", qos=1)
+        await intake.until(lambda: len(intake.samples) == 6)
+    assert [sample.source_at for sample in intake.samples[:5]] == first
+    assert len(set(first)) == 5
+    assert intake.values == [12.5] * 5 + [13.5]
