@@ -128,8 +128,8 @@ class Alarm:
     @property
     def due_at(self) -> datetime | None:
         """When the next change takes effect if nothing intervenes: a delay runs out, or a time of shelving; None without one."""
-        dues = [due for due in (self._change_due_at, self.memory.silent_until) if due is not None]
-        return min(dues, default=None)
+        change, silence = self._change_due_at, self.memory.silent_until
+        return min(change, silence) if change is not None and silence is not None else change or silence
 
     @property
     def _change_due_at(self) -> datetime | None:
@@ -270,7 +270,9 @@ class Alarm:
         return self.rule.off_delay_s if self.memory.state.active else self.rule.on_delay_s
 
     def _settle(self, now: datetime) -> list[Alert]:
-        alerts = []
+        alerts: list[Alert] = []
+        if self.memory.changing_since is None and self.memory.silent_until is None:
+            return alerts  # nothing waits, as nearly always
         while (alert := self.advance(now)) is not None:
             alerts.append(alert)
         return alerts

@@ -69,6 +69,12 @@ def _counts(pipeline: Pipeline) -> Iterator[Metric]:
     for (source, tag, reason), count in metrics.rejected.items():
         rejected.add_metric([source, tag or "", reason], count)
     yield rejected
+    dropped = CounterMetricFamily(
+        "givre_dropped", "Values that were never judged, and records that no sink got.", labels=["part", "why"]
+    )
+    for (part, why), count in metrics.dropped.items():
+        dropped.add_metric([part, why], count)
+    yield dropped
     placements = CounterMetricFamily("givre_placements", "Samples by their place in the window.", labels=["placement"])
     for placement, count in metrics.placements.items():
         placements.add_metric([placement], count)

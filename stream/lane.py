@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from detectors.alarm import Alarm, AlarmRule, Memory
 from detectors.records import Mark
+from stream.agenda import Agenda
 from stream.watch import Judge, Watched
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ class FastLane:
         self.placements: Counter[tuple[str, str]] = Counter()
         self._harvest = Harvest()
         self._alarms: dict[str, Alarm] = {}
-        self._pending: dict[str, Alarm] = {}
-        self._due_at: datetime | None = None
+        self._delays = Agenda()
         self._now: datetime | None = None
         self._tags: dict[str, Watched] = {}
         self._groups: dict[float, list[Watched]] = {}
@@ -94,6 +94,7 @@ class FastLane:
             if other.tag in self._tags:
                 self._tags[other.tag].guards.append(judged)
 
+        self._closings = Agenda(tag.window.tag for tags in self._groups.values() for tag in tags)
         self._children: dict[str, list[Alarm]] = {}
         for alarm in self._alarms.values():
             for parent in alarm.rule.suppressed_by:
@@ -126,7 +127,7 @@ class FastLane:
                 tag.normal.append(
                     window is None or tag.learnable(window.end_at + back * timedelta(seconds=window.period_s))
                 )
-        self._schedule()
+            self._closings.set(tag.window.tag, tag.window.due_at)
 
     def offer(self, sample: Sample) -> str:
         """Takes a sample; the placement says what became of it. Time passes up to its arrival first."""
@@ -144,8 +145,8 @@ class FastLane:
         self.placements[sample.tag, placement] += 1
         if placement.dropped:
             return placement
-        if self._due_at is None or (tag.window.due_at or now) < self._due_at:
-            self._schedule()
+        if sample.tag not in self._closings:
+            self._closings.set(sample.tag, tag.window.due_at)
         self._harvest.records.append(sample)
         for observer in tag.observers:
             observer.see(held)
@@ -227,21 +228,18 @@ class FastLane:
             self._now = self._now or now
             for alarm in self._alarms.values():
                 self._settle_suppression(alarm)
-        while self._due_at is not None and self._due_at <= now:
-            moment = self._due_at
+        while (moment := self._next_at()) is not None and moment <= now:
             self._now = max(moment, self._now or moment)
-            for alarm in [a for a in self._pending.values() if a.due_at is not None and a.due_at <= moment]:
-                alert = alarm.advance(moment)
-                self._record(alarm, [alert] if alert else [])
-            for period_s, tags in self._groups.items():
-                for tag in tags:
-                    until = now if _leap(tag.window, now) else moment
-                    if tag.window.due_at is not None and tag.window.due_at <= moment:
-                        self._closed.add(period_s)
-                        for step in tag.window.close(until):
-                            self._judge_step(tag, step)
+            for name in self._delays.take(moment):
+                alert = self._alarms[name].advance(moment)
+                self._record(self._alarms[name], [alert] if alert else [])
+            for name in self._closings.take(moment):
+                tag = self._tags[name]
+                self._closed.add(tag.window.period_s)
+                for step in tag.window.close(now if _leap(tag.window, now) else moment):
+                    self._judge_step(tag, step)
+                self._closings.set(name, tag.window.due_at)
             self._judge_series(moment)
-            self._schedule()
         self._now = max(now, self._now or now)
 
     @property
@@ -329,16 +327,11 @@ class FastLane:
         self._record(child, [] if alert is None else [alert])
 
     def _watch_delay(self, alarm: Alarm) -> None:
-        if alarm.due_at is None:
-            self._pending.pop(alarm.name, None)
-        else:
-            self._pending[alarm.name] = alarm
-            self._due_at = min(alarm.due_at, self._due_at or alarm.due_at)
+        self._delays.set(alarm.name, alarm.due_at)
 
-    def _schedule(self) -> None:
-        dues = [alarm.due_at for alarm in self._pending.values()]
-        dues += [tag.window.due_at for tags in self._groups.values() for tag in tags]
-        self._due_at = min((due for due in dues if due is not None), default=None)
+    def _next_at(self) -> datetime | None:
+        closing, delay = self._closings.next_at, self._delays.next_at
+        return min(closing, delay) if closing is not None and delay is not None else closing or delay
 
 
 def _leap(window: RollingWindow, now: datetime) -> bool:

@@ -58,7 +58,8 @@ class Latency:
 class Metrics:
     """What the pipeline counts.
 
-    `rejected` is by (source, tag, reason), `placements` by where in its window a sample came, `forecasts` by the forecaster.
+    `rejected` is by (source, tag, reason), `dropped` by (part, why), `placements` by where in its window a sample came,
+    `forecasts` by the forecaster.
     """
 
     def __init__(self) -> None:
@@ -69,6 +70,7 @@ class Metrics:
         self.cleared = 0
         self.scores = 0
         self.rejected: Counter[tuple[str, str, str]] = Counter()
+        self.dropped: Counter[tuple[str, str]] = Counter()
         self.to_verdict = Latency()
         self.to_journal = Latency()
         self.to_forecast = Latency()

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from detectors.records import Status
 from stream.alarm_memory import dump
@@ -29,11 +29,11 @@ from stream.sources.source import NOTHING, Rejection
 from stream.writing import Writing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from detectors.alarm import Memory
-    from detectors.records import Reply, Sample
+    from detectors.records import Forecast, Record, Reply, Sample
     from stream.clock import Clock
     from stream.command_topic import CommandTopic
     from stream.delivery import Delivery
@@ -45,12 +45,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline"]
 
+Some = TypeVar("Some")
+
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 """Time passes at least so often (machine seconds), samples or not."""
 DRAIN_S = 5.0
 """How long a clean stop waits for the sinks (machine seconds); what is left is delivered after the next start."""
+PORTION = 500
+"""So many forecasts are taken at once: what is written for them holds up the alerts that come meanwhile."""
+PAUSE_S = 0.1
+"""From one portion to the next (machine seconds)."""
 _REJECTED = ("future", "unknown_tag")
 
 
@@ -128,6 +134,10 @@ class Pipeline:
                 count,
                 rejection.detail,
             )
+
+    def drop(self, source: str, why: str, count: int) -> None:
+        """Counts values that will never be judged; the source says so in its status."""
+        self.metrics.dropped[f"source.{source}", why] += count
 
     def report(self, status: Status) -> None:
         """Keeps and publishes a status if it says something new."""
@@ -321,14 +331,23 @@ class Pipeline:
             self.schedule.lost()
         if answer.forecasts:
             self.metrics.to_forecast.add(time.monotonic() - asked)
-        since_start = time.monotonic() - self._started
-        now = self.lane.mark(self._clock.now(), forecasts=len(answer.forecasts))
+        self.metrics.answered(answer, time.monotonic() - self._started)
+        self.present.take(answer.standings)
+        first, *others = list(_portions(answer.forecasts)) or [[]]
+        now = self.lane.mark(self._clock.now(), forecasts=len(first))
         self.lane.score(answer.scores)
         self.lane.hear(answer.verdicts)
-        self.writing.keep((*answer.opinions, *answer.standings, *answer.explanations))
-        self.present.take(answer.standings)
-        self.metrics.answered(answer, since_start)
-        for forecast in answer.forecasts:
+        self._expect(first, now)
+        for portion in others:
+            await asyncio.sleep(PAUSE_S)
+            self._expect(portion, self.lane.mark(self._clock.now(), forecasts=len(portion)))
+        beside: list[Record] = [*answer.opinions, *answer.standings, *answer.explanations]
+        for said in _portions(beside):
+            await asyncio.sleep(PAUSE_S if others else 0)
+            self.writing.keep(said)
+
+    def _expect(self, forecasts: Sequence[Forecast], now: datetime) -> None:
+        for forecast in forecasts:
             self.lane.expect(forecast, now)
         self._reap()
 
@@ -345,3 +364,7 @@ class Pipeline:
         self._reap()
         self.writing.keep([reply])
         return reply
+
+
+def _portions(records: Sequence[Some]) -> Iterator[Sequence[Some]]:
+    return (records[at : at + PORTION] for at in range(0, len(records), PORTION))

@@ -7,6 +7,7 @@ pipeline cleanly, as a stop does, and the next goes on from the same journal: br
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -82,6 +83,7 @@ class Running:
         threads = ThreadPoolExecutor(thread_name_prefix="pipeline")
         asyncio.get_running_loop().set_default_executor(threads)
         journal, pipeline = self._build()
+        _settle()
         self._pipeline = pipeline
         if self._said is not None:
             self._say(*self._said)
@@ -181,3 +183,10 @@ class Running:
         self._said = (ok, detail)
         if self._pipeline is not None:
             self._pipeline.report(Status(subject="config", ok=ok, detail=detail, at=self._clock.now()))
+
+
+def _settle() -> None:
+    """Takes what was built out of the search for cycles: with thousands of tags each would hold the loop for half a second."""
+    gc.unfreeze()  # what the pipeline before was built of may go
+    gc.collect()
+    gc.freeze()

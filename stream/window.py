@@ -186,7 +186,7 @@ class RollingWindow:
         self._reports = list(last.values())
 
 
-_COMPACT_ABOVE = 256
+_COMPACT_ABOVE = 64
 
 
 def _micros(at: datetime) -> int:

@@ -147,6 +147,7 @@ class Writing:
     async def _trim(self) -> None:
         dropped = await asyncio.to_thread(self._journal.trim, self._clock.now())
         if dropped:
+            self._metrics.dropped.update({("journal", kind): loss.count for kind, loss in dropped.items()})
             self._say(ok=False, detail=f"full: dropped before they were delivered: {lost_words(dropped)}")
 
     def _say(self, *, ok: bool, detail: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import importlib.util
 import json
@@ -12,10 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -42,7 +45,9 @@ INSTALL = {
     "influxd": "apt-get install influxdb",
     "victoria-metrics": "apt-get install victoria-metrics",
     "systemd-analyze": "apt-get install systemd",
+    "npm": "apt-get install nodejs npm",
 }
+NODE_OPCUA = "node-opcua-server@2.182.2"
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +65,47 @@ def _require(program: str) -> str:
     if os.environ.get("GIVRE_REQUIRE_SERVERS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def node_opcua(require: Callable[[str], str]) -> Callable[..., list[str]]:
+    """Call it with the name of a script in tests/servers, and its arguments, for a command line with node-opcua at hand.
+
+    The packages are fetched once, and kept in the cache folder.
+    """
+    from stream.weights import cache_folder
+
+    npm, node = require("npm"), require("node")
+    folder = cache_folder() / NODE_OPCUA.replace("@", "-")
+    if not (folder / "node_modules/node-opcua-server").exists():
+        # Beside its place, and then there at once: several test processes may want it.
+        with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as beside:
+            quiet = ("--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--silent")
+            subprocess.run([npm, "install", "--prefix", beside, *quiet, NODE_OPCUA], check=True, timeout=300)
+            with contextlib.suppress(OSError):
+                Path(beside, "node_modules").rename(_made(folder) / "node_modules")
+    servers = Path(__file__).parent / "servers"
+    path = f"NODE_PATH={folder / 'node_modules'}"
+    return lambda script, *arguments: ["env", path, node, str(servers / script), *arguments]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[int], list[int]]:
+    """Call it for so many different TCP ports on loopback that nobody listens on."""
+
+    def find(count: int) -> list[int]:
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        ports = [s.getsockname()[1] for s in sockets]
+        for s in sockets:
+            s.close()
+        return ports
+
+    return find
 
 
 @pytest.fixture
@@ -336,6 +382,7 @@ class RecordingIntake:
         self.withhold = False
         self.unaccepted: list[Callable[[], None]] = []
         self.memory: dict[str, str] = {}
+        self.dropped: Counter[tuple[str, str]] = Counter()
 
     async def deliver(
         self,
@@ -353,6 +400,9 @@ class RecordingIntake:
 
     def reject(self, rejection: Rejection) -> None:
         self.rejections.append(rejection)
+
+    def drop(self, source: str, why: str, count: int) -> None:
+        self.dropped[source, why] += count
 
     def report(self, status: Status) -> None:
         self.statuses.append(status)

@@ -19,7 +19,7 @@ from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent
 from stream.sources.opcua_node import chunks, index_of, node_id, portion_of, why
 from stream.sources.opcua_state import State
 from stream.sources.opcua_subscription import Overseer, data_filter, publishing_s_of, subscribe
-from stream.sources.opcua_value import has_overflowed, name_of
+from stream.sources.opcua_value import decoded, has_overflowed, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stream.clock import Clock
     from stream.sources.opcua_inbox import Inbox
     from stream.sources.opcua_node import UaTag
+    from stream.sources.opcua_report import Answer
     from stream.sources.source import Intake
 
 __all__ = ["REQUEST_S", "Lost", "Plan", "Session"]
@@ -84,7 +85,7 @@ class _Item:
     def __init__(self, tag: UaTag, node: ua.NodeId) -> None:
         self.tag = tag
         self.node = node
-        self.last: ua.DataValue | None = None
+        self.last: ua.DataValue | bytes | None = None
 
 
 class Session:
@@ -111,7 +112,7 @@ class Session:
         self._index = await index_of(self._client, self._plan.namespace)
         self._started = await self._start_time()
         self._portion = await portion_of(self._client)
-        subscription = await subscribe(self._client, self._plan.publishing_s, self._overseer)
+        subscription = await subscribe(self._client, self._plan.publishing_s, self._overseer, self._take_reports)
         under_way_s = min(self._plan.silent_after_s, UNDER_WAY_S)
         self._patience_s = 2 * (publishing_s_of(subscription) + self._plan.sampling_s) + under_way_s
         listening = asyncio.create_task(self._listen(subscription))
@@ -151,8 +152,22 @@ class Session:
         self._heard = self._loop.time()
         item.last = value
         if has_overflowed(value):
-            self._state.overflows[item.tag.tag] += 1
+            self._state.overflowed(item.tag.tag)
         self._inbox.put(item.tag.tag, value, self._plan.clock.now())
+
+    def _take_reports(self, answer: Answer) -> None:
+        if self._overseer.renewed.is_set():
+            return
+        self._heard, arrived_at = self._loop.time(), self._plan.clock.now()
+        self._inbox.more = answer.more
+        for handle, value, overflowed in answer.reports:
+            item = self._items.get(handle)
+            if item is None:
+                continue
+            item.last = value
+            if overflowed:
+                self._state.overflowed(item.tag.tag)
+            self._inbox.put(item.tag.tag, value, arrived_at)
 
     async def _renewed(self) -> None:
         await self._overseer.renewed.wait()
@@ -279,7 +294,12 @@ class Session:
         for portion in chunks(list(self._items.values()), self._portion):
             nodes = [self._client.get_node(item.node) for item in portion]
             for item, value in zip(portion, await self._client.read_attributes(nodes), strict=True):
-                if _news(value, item.last, item.tag.deadband, on_time=self._plan.trigger == "timestamp"):
+                if _news(
+                    value,
+                    item.last and decoded(item.last),
+                    item.tag.deadband,
+                    on_time=self._plan.trigger == "timestamp",
+                ):
                     return True
         return False
 

@@ -48,6 +48,11 @@ class State:
         self._complained = -math.inf
         self._said: tuple[bool, str] | None = None
 
+    def overflowed(self, tag: str) -> None:
+        """The server's queue of a tag ran over: it says so with the value behind the loss, and not how many there were."""
+        self.overflows[tag] += 1
+        self._intake.drop(self._plan.source, "overflow", 1)
+
     def say(self, now: float) -> None:
         """Reports the state of the connection, if it is another one than the last."""
         plan = self._plan

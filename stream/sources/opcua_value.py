@@ -13,16 +13,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
 
 from detectors.records import Quality, Sample
+from stream.sources.opcua_report import OVERFLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["UaValueError", "has_overflowed", "name_of", "read"]
+__all__ = ["UaValueError", "decoded", "has_overflowed", "name_of", "read"]
 
 SEVERITY = {0: Quality.GOOD, 1: Quality.UNCERTAIN, 2: Quality.BAD, 3: Quality.BAD}
-OVERFLOW = 0x0480  # InfoType DataValue with the overflow bit (OPC UA Part 4, 7.39.1)
 NO_TIME_YEARS = (1601, 9999)
 """The ends of the encoding's range stand for "no time" (OPC UA Part 6, 5.2.2.5)."""
 
@@ -33,6 +35,16 @@ class UaValueError(ValueError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+def decoded(value: ua.DataValue | bytes) -> ua.DataValue:
+    """A value, as it came or read already. Raises UaValueError for one that cannot be read."""
+    if isinstance(value, ua.DataValue):
+        return value
+    try:
+        return struct_from_binary(ua.DataValue, Buffer(value))
+    except Exception as error:
+        raise UaValueError("unreadable", f"expected an encoded value, found {value[:40].hex()}") from error
 
 
 def read(value: ua.DataValue, arrived_at: datetime) -> Callable[[str], Sample]:

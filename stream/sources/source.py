@@ -52,6 +52,9 @@ class Intake(Protocol):
     def reject(self, rejection: Rejection) -> None:
         """Counts and logs an input that cannot become a sample."""
 
+    def drop(self, source: str, why: str, count: int) -> None:
+        """Counts values that were there and will never be judged; `why` is one word, fit for a metric's label."""
+
     def report(self, status: Status) -> None:
         """Says how the source is doing; repeated equal statuses are dropped."""
 

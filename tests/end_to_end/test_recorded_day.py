@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from stream.journal import Journal
 from stream.sinks.mqtt import alert_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SAMPLE = Path(__file__).parents[2] / "config" / "heat_exchanger.yaml"
 SPEED = 80.0
@@ -53,14 +52,6 @@ def events(mosquitto: Any) -> Iterator[Events]:
     made = Events(mosquitto.port)
     yield made
     made.close()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def configuration(folder: Path, ports: dict[str, int]) -> Path:
@@ -104,7 +95,7 @@ async def live(config: Path, clock: FastClock) -> None:
 
 
 def test_a_day_judged_again_gives_the_alerts_that_were_published_byte_for_byte(
-    mosquitto: Any, events: Events, tmp_path: Path
+    mosquitto: Any, events: Events, tmp_path: Path, free_ports: Callable[[int], list[int]]
 ) -> None:
     opcua, plant = free_ports(2)
     config = configuration(tmp_path, {"opcua": opcua, "plant": plant, "alerts": mosquitto.port})

@@ -129,12 +129,15 @@ async def test_what_was_counted_is_what_is_read(
             [Sample(tag="hx/t", value=5.5, source_at=one, arrived_at=datetime.now(UTC)) for one in at]
         )
         subject.reject(Rejection(source="plc", tag="hx/t", reason="bad_quality", detail="x", at=now))
+        subject.drop("plc", "thinned", 3)
+        subject.drop("plc", "thinned", 4)
         async with asyncio.timeout(10):
             while subject.metrics.to_journal.count == 0:
                 await asyncio.sleep(0.005)
         read = await figures(free_port)
     assert read["givre_samples_total",] == 3
     assert read["givre_rejected_total", "bad_quality", "plc", "hx/t"] == 1
+    assert read["givre_dropped_total", "source.plc", "thinned"] == 7
     assert sum(value for key, value in read.items() if key[0] == "givre_placements_total") == 3
     assert read["givre_journal_depth", "store"] == 3
     assert 57 < read["givre_delivery_age_seconds", "store"] < 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from asyncua import ua
@@ -117,3 +117,50 @@ async def test_what_cannot_be_caught_up_with_is_thinned_to_the_newest_unless_the
         await intake.until(lambda: intake.values[-1] == 7.0)
     assert intake.values == [3.0, *kept]
     assert inbox.dropped == 4 - len(kept)
+
+
+async def test_each_value_that_is_dropped_is_counted_with_why(intake, monkeypatch):
+    monkeypatch.setattr(opcua_inbox, "LIMIT", 4)
+    monkeypatch.setattr(opcua_inbox, "THIN_ABOVE", 3)
+    inbox = Inbox("plc", intake)
+    put(inbox, 1.0, 2.0, 3.0, 4.0, 5.0)
+    async with handing_over(inbox):
+        await intake.until(lambda: intake.samples)
+    assert intake.values == [5.0]
+    assert intake.dropped == {("plc", "full"): 1, ("plc", "thinned"): 3}
+    assert inbox.dropped == 4
+
+
+async def test_what_had_to_wait_for_the_network_is_wanted_whole(intake, monkeypatch):
+    monkeypatch.setattr(opcua_inbox, "THIN_ABOVE", 3)
+    inbox = Inbox("plc", intake)
+    put(inbox, 1.0)
+    later = ARRIVED + timedelta(seconds=opcua_inbox.CUT_S + 0.1)
+    for value in (2.0, 3.0, 4.0, 5.0, 6.0):
+        inbox.put("x/a", ua.DataValue(ua.Variant(value, ua.VariantType.Double)), later)
+    async with handing_over(inbox):
+        await intake.until(lambda: len(intake.samples) == 6)
+    assert inbox.dropped == 0
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_the_server_still_has_is_fetched_first_but_not_for_long(intake, monkeypatch, ends):
+    monkeypatch.setattr(opcua_inbox, "FETCH_S", 5.0 if ends else 0.1)
+    bursts = []
+    deliver = intake.deliver
+
+    async def recorded(samples, accepted=None):
+        bursts.append(len(samples))
+        await deliver(samples, accepted)
+
+    intake.deliver = recorded
+    inbox = Inbox("plc", intake)
+    async with handing_over(inbox):
+        inbox.more = True
+        put(inbox, 1.0)
+        await asyncio.sleep(0.02)
+        assert intake.samples == []
+        inbox.more = not ends
+        put(inbox, 2.0)
+        await intake.until(lambda: len(intake.samples) == 2)
+    assert bursts == [2]
