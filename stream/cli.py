@@ -20,6 +20,7 @@ import typer
 from stream.cli_alarms import alarms_app
 from stream.cli_train import adapter_app, train
 from stream.cli_trust import trust
+from stream.cli_weaknesses import weaknesses
 from stream.terminal import Config, complaints, console, fail, read
 
 __all__ = ["main"]
@@ -38,6 +39,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(adapter_app, name="adapter")
 app.command()(train)
 app.command()(trust)
+app.command()(weaknesses)
 
 
 def main() -> None:

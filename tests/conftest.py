@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 INSTALL = {
     "mosquitto": "apt-get install mosquitto",
+    "mosquitto_pub": "apt-get install mosquitto-clients",
     "influxd": "apt-get install influxdb",
+    "influx": "apt-get install influxdb-client",
     "victoria-metrics": "apt-get install victoria-metrics",
     "systemd-analyze": "apt-get install systemd",
     "npm": "apt-get install nodejs npm",

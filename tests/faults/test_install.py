@@ -91,7 +91,7 @@ def test_uninstalled_it_leaves_what_is_the_owners_and_purged_nothing(installed: 
 
 def test_the_way_of_the_manual_leads_to_an_alarm(installed: Nest, require: Callable[[str], str]) -> None:
     """Every step of docs/install.md, against the broker and the database of the distribution, up to the first alarm."""
-    for program in ("mosquitto", "influxd"):
+    for program in ("mosquitto", "mosquitto_pub", "influxd", "influx"):
         require(program)
     run = installed.run
     let_in(installed)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,7 +56,7 @@ def running(
     identities: dict[str, Identity],
 ) -> Iterator[Nest]:
     """The service as docs/install.md leaves it, with its first alarm; wheels of this version and of a next one are at hand."""
-    for program in ("mosquitto", "influxd"):
+    for program in ("mosquitto", "mosquitto_pub", "influxd", "influx"):
         require(program)
     folder = tmp_path_factory.mktemp("nest")
     (folder / "opt/wheel").mkdir(parents=True)
@@ -177,6 +179,29 @@ def test_a_secured_server_is_followed_once_it_is_trusted(running: Nest) -> None:
     assert "GV210" in told
     assert "GV211" in told
     running.run("cp -p /tmp/good.yaml /etc/givre/givre.yaml; systemctl reload givre; systemctl stop plc")
+
+
+def test_what_runs_is_compared_with_known_weaknesses(running: Nest) -> None:
+    (block,) = typed("Known weaknesses")
+    records = {
+        name: {"id": f"PYSEC-{name}", "modified": datetime.now(UTC).isoformat(), "summary": "It bites.",
+               "affected": [{"package": {"ecosystem": "PyPI", "name": name}}]}
+        for name in ("left-pad", "asyncua")
+    }  # fmt: skip
+
+    def bring(*names: str) -> None:
+        texts = {f"{name}.json": records[name] for name in names}
+        pack = f"[z.writestr(name, json.dumps(text)) for name, text in {texts!r}.items()]"
+        write = f"import json, zipfile; z = zipfile.ZipFile('/var/tmp/all.zip', 'w'); {pack}; z.close()"
+        made = running.run(f"/opt/givre/bin/python -c {shlex.quote(write)}")
+        assert made.returncode == 0, made.stderr
+
+    bring("left-pad")
+    assert "1 records" in do(running, block)
+    bring("left-pad", "asyncua")
+    found = running.run(SUDO + block)
+    assert found.returncode == 1
+    assert "PYSEC-asyncua" in found.stdout
 
 
 def test_a_day_is_judged_again_beside_the_running_service(running: Nest) -> None:

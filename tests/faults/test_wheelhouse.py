@@ -74,6 +74,31 @@ def test_each_wheel_is_pinned_by_its_hash_and_stands_in_the_list_of_what_is_insi
 
 @pytest.mark.slow_fault
 @pytest.mark.timeout(900)
+def test_what_is_inside_is_compared_with_known_weaknesses(wheelhouse: Path, tmp_path: Path) -> None:
+    """Of each package one that is known, of another one that was mended before, and one of what is not inside."""
+    pinned = dict(key.split("==") for key in hashes(wheelhouse))
+    events = {
+        "known": [{"introduced": "0"}, {"last_affected": pinned["pydantic"]}],
+        "mended": [{"introduced": "0"}, {"fixed": pinned["asyncua"]}],
+        "elsewhere": [{"introduced": "0"}],
+    }
+    for (name, marks), package in zip(events.items(), ("pydantic", "asyncua", "left-pad"), strict=True):
+        ranges = [{"type": "ECOSYSTEM", "events": marks}]
+        affected = [{"package": {"ecosystem": "PyPI", "name": package}, "ranges": ranges}]
+        record = {"id": name, "modified": "2026-11-20T00:00:00Z", "affected": affected}
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+    said = subprocess.run(
+        [sys.executable, "-m", "stream", "weaknesses", str(tmp_path), "--inside", str(wheelhouse / "givre.cdx.json"), "--json"],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert said.returncode == 1, said.stderr
+    result = json.loads(said.stdout)
+    assert result["packages"] == len(pinned)
+    assert [(one["id"], one["package"]) for one in result["found"]] == [("known", "pydantic")]
+
+
+@pytest.mark.slow_fault
+@pytest.mark.timeout(900)
 def test_it_installs_without_a_network(wheelhouse: Path, tmp_path: Path, require: Callable[[str], str]) -> None:
     done = install(wheelhouse, tmp_path / "root", require("unshare"))
     assert done.returncode == 0, done.stderr[-3000:]
