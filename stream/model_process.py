@@ -16,6 +16,7 @@ import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from stream.schedule import Spent
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
     from detectors.forecasters.in_turn import InTurn
     from detectors.forecasters.panel import Panel
@@ -41,6 +41,8 @@ STANDING_EVERY_S = 60.0
 STANDING_LEADS = (1, 2, 3, 6, 12, 24, 48, 96)
 """Of these leads, and of the last one."""
 NICENESS = 10
+OOM_SCORE = "800"
+"""Of 1000: as if it held four fifths of the machine's memory beside what it does hold (proc(5))."""
 
 
 class Keepable(Protocol):
@@ -132,6 +134,9 @@ def serve(pipe: Connection, build: Callable[[], Forecasting], horizon: int) -> N
     """The process: builds its forecasters, then answers turns until it is sent None or the pipe is closed."""
     # The event loop comes first: limit alarms must not wait for a core that is busy with a forecast.
     os.nice(NICENESS)
+    # And where memory is short the kernel ends this process, not the one that watches the limits.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     with suppress(EOFError, OSError):
         try:
             forecasting = build()

@@ -30,6 +30,7 @@ HEAD = """\
 Each row is a fault or an attack, made for real against real servers, and what was seen.
 `make faults` runs the tests that are named here, the slow ones too, and writes this page.
 Where seconds show what minutes would, the times are shortened.
+No machine with a GPU was at hand: where memory runs out it is the processor's own allocator, or a memory group of the kernel.
 **holds**: all that is asked for is shown.
 **in part**: what is shown holds; what is not shown yet is said.
 **open**: not tried.

@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,6 @@ from stream.schedule import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from pathlib import Path
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = Window(tag="hx/t", period_s=10, end_at=T0, values=(1.0, 2.0, 3.0))
@@ -204,6 +204,13 @@ async def test_a_failing_model_costs_its_own_part_of_a_turn_and_three_in_a_row_a
         assert (await bench.ask(-1)).forecaster == "panel"
     await bench.until(lambda: bench.lane.up and bench.lane.pid != first)
     assert (await bench.ask()).forecaster == "panel"
+
+
+async def test_where_memory_is_short_the_kernel_ends_the_model_first(bench: Bench) -> None:
+    await bench.until(lambda: bench.lane.up)
+    scores = [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in (bench.lane.pid, "self")]
+    theirs, ours = map(int, scores)
+    assert theirs > ours
 
 
 @pytest.mark.parametrize("fault", [-2, -3], ids=["killed", "hangs"])
