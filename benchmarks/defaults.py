@@ -30,7 +30,7 @@ from detectors.language.forecaster import LanguageForecaster
 from detectors.language.model import load_model
 from detectors.language.reader import Reader, offset_of
 from detectors.records import LEVELS, Window
-from stream.weights import default_model
+from stream.model.weights import default_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -30,7 +30,7 @@ from benchmarks.study import entries, french_load, one_shot
 from detectors.evaluation.backtest import Plan, backtest
 from detectors.evaluation.figures import Figures, evaluate
 from stream.meter import ProcessMeter
-from stream.roster import Roster
+from stream.model.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -46,7 +46,7 @@ from plant.faults import Fault, Kind
 from plant.room import PlantRoom
 from stream.assemble import PATHS, build_lane
 from stream.lane import SETTLED_STEPS
-from stream.roster import Roster
+from stream.model.roster import Roster
 from stream.watch import SETTLED
 
 if TYPE_CHECKING:

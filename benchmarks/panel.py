@@ -33,8 +33,8 @@ from detectors.forecasters.fitted import FittedForecaster
 from detectors.forecasters.forecaster import Learner
 from detectors.forecasters.panel import Panel
 from detectors.records import LEVELS, Forecast, Window
-from stream.model_process import uncollected
-from stream.roster import Roster, RosterError
+from stream.model.process import uncollected
+from stream.model.roster import Roster, RosterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -31,7 +31,7 @@ from detectors.language.int8 import quantise
 from detectors.language.model import DTYPES, load_model
 from detectors.language.reader import Reader
 from detectors.records import Window
-from stream.weights import default_model
+from stream.model.weights import default_model
 
 if TYPE_CHECKING:
     from detectors.language.model import LanguageModel

@@ -27,8 +27,8 @@ from rich.table import Table
 
 from benchmarks.latency import make_config
 from benchmarks.machine import machine
-from stream.entry import KINDS
-from stream.weights import default_model
+from stream.journal.entry import KINDS
+from stream.model.weights import default_model
 
 LIMIT_S = 120.0
 

@@ -34,9 +34,9 @@ from detectors.language.codec import KEPT
 from detectors.language.error import ModelError
 from detectors.training.dataset import DatasetError
 from stream.meter import ProcessMeter
+from stream.model.roster import Roster, RosterError
+from stream.model.weights import cached_model
 from stream.recording import read_recording
-from stream.roster import Roster, RosterError
-from stream.weights import cached_model
 
 if TYPE_CHECKING:
     from detectors.evaluation.backtest import Run, Series

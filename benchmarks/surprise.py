@@ -31,7 +31,7 @@ from detectors.language.codec import anchor
 from detectors.language.model import DTYPES, load_model
 from detectors.language.reader import Reader, offset_of
 from detectors.records import Window
-from stream.weights import default_model
+from stream.model.weights import default_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -27,7 +27,7 @@ from detectors.baseline import survey
 from detectors.forecasters.panel import Panel
 from detectors.records import Window
 from detectors.surprise import Surprise
-from stream.roster import Roster
+from stream.model.roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

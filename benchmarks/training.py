@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.machine import machine
 from benchmarks.shared_series import read_group
 from detectors.training.dataset import Recipe, prepare
-from stream.weights import default_model
+from stream.model.weights import default_model
 
 SERIES = {"ETTh1 OT": ("ETTh1", "/OT"), "SKAB": ("skab", ""), "xai4heat L4": ("xai4heat L4", "")}
 """Group of the shared data, and the end of the names of its tags that are taken."""

@@ -1,5 +1,5 @@
 """Starts the command line: `python -m stream` is `givre`."""
 
-from stream.cli import main
+from stream.cli.app import main
 
 main()

@@ -16,9 +16,9 @@ from config.schema import resolve
 from detectors.records import Priority
 from stream import alarm_memory
 from stream.lane import FastLane
-from stream.networks import Networks
+from stream.model.networks import Networks
+from stream.model.shelf import Shelf, ShelfError
 from stream.periphery import build_command_topics, build_sinks, build_sources
-from stream.shelf import Shelf, ShelfError
 from stream.watches import judged_elsewhere, watches
 
 if TYPE_CHECKING:
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from detectors.records import Status
     from stream.clock import Clock
     from stream.delivery import Delivery
-    from stream.journal import Journal
-    from stream.model_process import Forecasting
-    from stream.modelling import ModelLane
+    from stream.journal.journal import Journal
+    from stream.model.modelling import ModelLane
+    from stream.model.process import Forecasting
     from stream.pipeline import Pipeline
     from stream.sources.source import Source
-    from stream.view import TagFace
 
 __all__ = [
     "build_endpoint",
@@ -74,7 +73,7 @@ def alarm_names(settings: Settings) -> set[str]:
 
 def open_journal(loaded: Loaded) -> Journal:
     """The journal of this configuration, made if it is missing."""
-    from stream.journal import Journal
+    from stream.journal.journal import Journal
 
     folder = state_folder(loaded)
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -110,8 +109,8 @@ def build_pipeline(
     Not `hurried`, every step is read and forecast from, however long that takes: for a replay.
     """
     from stream.delivery import Delivery
+    from stream.model.schedule import Schedule
     from stream.pipeline import Pipeline
-    from stream.schedule import Schedule
 
     settings = loaded.settings
     lane = build_lane(settings, alarm_memory.load(journal.memory(alarm_memory.PREFIX)))
@@ -170,19 +169,6 @@ def by_priority(settings: Settings) -> list[str]:
     return sorted(tags, key=lambda name: most(tags[name]))
 
 
-def faces(settings: Settings) -> dict[str, TagFace]:
-    """How every tag is written at the terminal."""
-    from stream.view import TagFace
-
-    def face(tag: Tag) -> TagFace:
-        band = tag.tolerance
-        if band is None or band.setpoint is None or band.setpoint_tag is not None:
-            return TagFace(unit=tag.unit, low=None, high=None)
-        return TagFace(unit=tag.unit, low=band.setpoint - band.tolerance, high=band.setpoint + band.tolerance)
-
-    return {name: face(tag) for name, tag in settings.tags().items()}
-
-
 def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
     """The panel, with the trained networks in use, and the language model on it where one is configured.
 
@@ -192,7 +178,7 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
     from detectors.forecasters.in_turn import InTurn
     from detectors.forecasters.panel import Panel
     from stream.learners import learners
-    from stream.model_process import Forecasting
+    from stream.model.process import Forecasting
 
     settings = loaded.settings
     networks = Networks(shelf_of(loaded).folder)
@@ -229,7 +215,7 @@ def build_forecasting(loaded: Loaded, *, patient: bool) -> Forecasting:
 
 def panel_members(settings: Settings) -> list[Forecaster]:
     """Those forecasters of the panel that are configured, made anew."""
-    from stream.roster import Roster
+    from stream.model.roster import Roster
 
     roster = Roster(seed=settings.model.seed if settings.model else 0)
     return [roster.make(name) for name in settings.panel.members]
@@ -243,7 +229,7 @@ def context_length(settings: Settings) -> int:
 def model_folder(model: Model, loaded: Loaded) -> tuple[Path, str | None]:
     """The language model in Hugging Face layout, fetched or converted if need be, and the checksum it must still have."""
     from detectors.language.model import check_sha256
-    from stream.weights import converted_model, default_model
+    from stream.model.weights import converted_model, default_model
 
     sha256 = model.sha256
     # The default model is fetched if it is not there yet.
@@ -316,7 +302,7 @@ def _model_lane(
     loaded: Loaded, report: Callable[[Status], None], clock: Clock, *, with_model: bool, patient: bool
 ) -> ModelLane:
     from detectors.forecasters.persistence import Persistence
-    from stream.modelling import ModelLane
+    from stream.model.modelling import ModelLane
 
     return ModelLane(
         partial(build_forecasting, loaded, patient=patient) if with_model else None,

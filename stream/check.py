@@ -29,8 +29,8 @@ from config.secret import reveal
 from detectors.language.adapter import CARD, examine_adapter
 from detectors.language.error import ModelError
 from stream.extra import lacking
-from stream.model_folder import check_sha256, examine_folder, examine_gguf, plan_of, sha256_of
-from stream.weights import cached_model
+from stream.model.folder import check_sha256, examine_folder, examine_gguf, plan_of, sha256_of
+from stream.model.weights import cached_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,7 @@ def named_files(loaded: Loaded) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _state(loaded: Loaded, report: Report) -> None:
     from stream.assemble import state_folder
-    from stream.refuge import unwritable
+    from stream.journal.refuge import unwritable
 
     folder = state_folder(loaded)
     at = next(p for p in (folder, *folder.parents) if os.path.lexists(p))

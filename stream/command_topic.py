@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from detectors.records import Status
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection
 from stream.command import Command, CommandError, parse
+from stream.mqtt.broker import BrokerError, Connection
 
 if TYPE_CHECKING:
     from stream.clock import Clock
-    from stream.message import Message
+    from stream.mqtt.address import Address
+    from stream.mqtt.message import Message
 
 __all__ = ["CommandTopic", "Desk"]
 

@@ -8,7 +8,7 @@ import random
 from typing import TYPE_CHECKING
 
 from detectors.records import Status
-from stream.journal import JournalFullError
+from stream.journal.journal import JournalFullError
 from stream.sinks.sink import SinkUnavailableError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from detectors.records import Record
     from stream.clock import Clock
-    from stream.journal import Journal
+    from stream.journal.journal import Journal
     from stream.sinks.sink import Sink
 
 __all__ = ["Delivery"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from detectors.records import Record
-    from stream.journal import Journal
+    from stream.journal.journal import Journal
 
 __all__ = [
     "CHATTER",

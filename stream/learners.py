@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from config.schema import Settings, Tag
     from detectors.following import StepLearner
-    from stream.model_process import Learner
+    from stream.model.process import Learner
 
 __all__ = ["learners"]
 

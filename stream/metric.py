@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from detectors.records import Record
-    from stream.model_process import Answer
+    from stream.model.process import Answer
 
 __all__ = ["Latency", "Metrics"]
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from detectors.records import Reply
 from stream.audit import Event, audit
 from stream.command import COMMANDS, CommandError, parse, refusal
-from stream.journal import JournalFullError
+from stream.journal.journal import JournalFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from detectors.records import Record, Status
     from stream.clock import Clock
-    from stream.journal import Journal
+    from stream.journal.journal import Journal
 
 __all__ = ["Orders"]
 

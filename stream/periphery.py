@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from config.schema import Tls as TlsSettings
     from stream.clock import Clock
     from stream.command_topic import CommandTopic
-    from stream.dial import Tls
+    from stream.mqtt.address import Tls
     from stream.sinks.sink import Sink
     from stream.sources.source import Source
     from stream.sources.stored import Stored
@@ -52,7 +52,7 @@ def build_sinks(loaded: Loaded, clock: Clock) -> list[Sink]:
 def build_command_topics(loaded: Loaded, clock: Clock) -> list[CommandTopic]:
     """Where commands come in, for each sink that says so; none of them connected yet."""
     from stream.command_topic import CommandTopic
-    from stream.dial import Address
+    from stream.mqtt.address import Address
 
     found = []
     for name, sink in loaded.settings.sinks.items():
@@ -207,7 +207,7 @@ def _influxdb(name: str, sink: InfluxSink, loaded: Loaded) -> Sink:
 
 
 def _tls(settings: TlsSettings | None, loaded: Loaded) -> Tls | None:
-    from stream.dial import Tls
+    from stream.mqtt.address import Tls
 
     if settings is None:
         return None

@@ -20,13 +20,13 @@ from stream.audit import audit_status
 from stream.command import obey
 from stream.flood import flood_watch
 from stream.handover import Handover, Handovers
+from stream.journal.writing import Writing
 from stream.metric import Metrics
+from stream.model.schedule import Turn
 from stream.orders import Orders
 from stream.present import Present
-from stream.schedule import Turn
 from stream.set_back import TimeOfLane, arrived
 from stream.sources.source import NOTHING, Rejection
-from stream.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from stream.clock import Clock
     from stream.command_topic import CommandTopic
     from stream.delivery import Delivery
-    from stream.journal import Journal
+    from stream.journal.journal import Journal
     from stream.lane import FastLane
-    from stream.modelling import ModelLane
-    from stream.schedule import Schedule
+    from stream.model.modelling import ModelLane
+    from stream.model.schedule import Schedule
     from stream.sources.source import Source
 
 __all__ = ["Pipeline"]

@@ -20,18 +20,18 @@ from stream.assemble import build_endpoint, build_pipeline, open_journal, state_
 from stream.audit import Event, audit
 from stream.check import check
 from stream.clock import SystemClock
-from stream.journal import JournalError
-from stream.refuge import Refuge, unwritable
-from stream.writing import DiskLostError
+from stream.journal.journal import JournalError
+from stream.journal.refuge import Refuge, unwritable
+from stream.journal.writing import DiskLostError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from config.load import Loaded
-    from stream.journal import Journal
+    from stream.journal.journal import Journal
+    from stream.journal.writing import Writing
     from stream.notify import Notifier
     from stream.pipeline import Pipeline
-    from stream.writing import Writing
 
 __all__ = ["Running"]
 

@@ -75,7 +75,7 @@ def node_opcua(require: Callable[[str], str]) -> Callable[..., list[str]]:
 
     The packages are fetched once, and kept in the cache folder.
     """
-    from stream.weights import cache_folder
+    from stream.model.weights import cache_folder
 
     npm, node = require("npm"), require("node")
     folder = cache_folder() / NODE_OPCUA.replace("@", "-")
@@ -428,7 +428,7 @@ class RecordingIntake:
 @pytest.fixture(scope="session")
 def default_model() -> Path:
     """Folder of the default model: the one in the cache folder, fetched if it is not there yet."""
-    from stream.weights import default_model
+    from stream.model.weights import default_model
 
     return default_model()
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 from detectors.facts import Facts
 from detectors.records import Alert, Explanation, Reply, Status
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, RefusedError, Tls
 from stream.clock import SystemClock
-from stream.message import Will
+from stream.mqtt.address import Address, Tls
+from stream.mqtt.broker import BrokerError, Connection, RefusedError
+from stream.mqtt.message import Will
 from stream.sinks.sink import Refused, SinkUnavailableError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class MqttSink:
         if self._keeper is None:
             self._keeper = asyncio.create_task(self._keep(), name=f"{self._name}: connection")
         if self._connection is None:
-            await self._tried.wait()  # an attempt ends within `stream.broker.OPEN_LIMIT_S`
+            await self._tried.wait()  # an attempt ends within `stream.mqtt.broker.OPEN_LIMIT_S`
         if self._connection is None:
             retry_after_s = max(self._next_try - time.monotonic(), 0.0) + 0.1
             raise SinkUnavailableError(self._problem, retry_after_s=retry_after_s)

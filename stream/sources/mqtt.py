@@ -5,7 +5,7 @@ sample: what is in hand when the process dies is sent again. Tags have an allow-
 serves its tag with every topic it matches, and one topic may serve many tags. Nothing is published but the source's own
 state on its status topic.
 
-In hand at once are at most `stream.broker.RECEIVE_MAXIMUM` messages (MQTT 5), or as many as the broker allows (3.1.1); what
+In hand at once are at most `stream.mqtt.broker.RECEIVE_MAXIMUM` messages (MQTT 5), or as many as the broker allows (3.1.1); what
 comes without acknowledgement (QoS 0) is held back by not reading.
 """
 
@@ -22,8 +22,9 @@ from paho.mqtt.matcher import MQTTMatcher
 
 from detectors.records import Quality, Sample, Status
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, Tls
-from stream.message import Message, Will
+from stream.mqtt.address import Address, Tls
+from stream.mqtt.broker import BrokerError, Connection
+from stream.mqtt.message import Message, Will
 from stream.sources.payload import Layout, PayloadError, Reading, decode, parse, read
 from stream.sources.receipt import Receipts
 from stream.sources.source import NOTHING, Rejection

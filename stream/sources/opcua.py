@@ -25,8 +25,9 @@ from detectors.records import Status
 from stream.backoff import Backoff
 from stream.sources.opcua_inbox import Inbox
 from stream.sources.opcua_node import NamespaceError, UaTag, chunks, index_of, node_id, portion_of, why
+from stream.sources.opcua_plan import Plan
 from stream.sources.opcua_security import UaSecurity, UaSecurityError, secure, thumbprint_of
-from stream.sources.opcua_session import REQUEST_S, Lost, Plan, Session
+from stream.sources.opcua_session import REQUEST_S, Lost, Session
 from stream.sources.opcua_subscription import KEPT_S
 from stream.sources.opcua_value import UaValueError, name_of, read
 

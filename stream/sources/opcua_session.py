@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from asyncua import Client, ua
 from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from asyncua.common.subscription import SubEvent, Subscription
 
-    from stream.clock import Clock
     from stream.sources.opcua_inbox import Inbox
     from stream.sources.opcua_node import UaTag
+    from stream.sources.opcua_plan import Plan
     from stream.sources.opcua_report import Answer
     from stream.sources.source import Intake
 
-__all__ = ["REQUEST_S", "Lost", "Plan", "Session"]
+__all__ = ["REQUEST_S", "Lost", "Session"]
 
 REQUEST_S = 4.0
 CHECK_S = 2.0
@@ -59,22 +59,6 @@ class Lost(Exception):  # noqa: N818 - a state of the connection, not an error o
     def __init__(self, reason: str, *, at_once: bool = False) -> None:
         super().__init__(reason)
         self.at_once = at_once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to follow, and how; intervals are machine seconds."""
-
-    source: str
-    endpoint: str
-    namespace: str
-    tags: Sequence[UaTag]
-    publishing_s: float
-    sampling_s: float
-    queue_size: int
-    silent_after_s: float
-    trigger: Literal["value", "timestamp"]
-    clock: Clock
 
 
 class _Item:

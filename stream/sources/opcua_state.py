@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from stream.sources.opcua_inbox import Inbox
     from stream.sources.opcua_node import UaTag
-    from stream.sources.opcua_session import Plan
+    from stream.sources.opcua_plan import Plan
     from stream.sources.source import Intake
 
 __all__ = ["State"]

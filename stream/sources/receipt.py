@@ -16,7 +16,7 @@ from zlib import crc32
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stream.message import Message
+    from stream.mqtt.message import Message
 
 __all__ = ["Receipts", "prefix"]
 

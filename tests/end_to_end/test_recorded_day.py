@@ -19,7 +19,7 @@ from detectors.records import Alert, Mark
 from stream.assemble import build_pipeline, open_journal
 from stream.clock import FastClock
 from stream.command import ask
-from stream.journal import Journal
+from stream.journal.journal import Journal
 from stream.sinks.mqtt import alert_message
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 import pytest
 
 from detectors.records import Sample
-from stream.journal import Journal
+from stream.journal.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,14 +17,14 @@ import pytest
 
 from detectors.facts import Facts
 from detectors.records import AlarmState, Alert, Priority, Sample, Verdict
-from stream import journal_file
-from stream.journal import Journal, JournalError, JournalFullError
+from stream.journal import file as journal_file
+from stream.journal.journal import Journal, JournalError, JournalFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from stream.loss import Loss
+    from stream.journal.loss import Loss
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 WRITER = """
@@ -32,7 +32,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from detectors.records import Sample
-from stream.journal import Journal
+from stream.journal.journal import Journal
 
 t0 = datetime(2026, 1, 1, tzinfo=UTC)
 journal = Journal(Path(sys.argv[1]), max_size_mb=64, keep_days=30)

@@ -27,8 +27,8 @@ import pytest
 
 from config.load import load
 from detectors.records import Alert, Reply, Sample
-from stream.journal import Journal
-from stream.recorded_day import judge_again
+from stream.cli.recorded_day import judge_again
+from stream.journal.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -39,9 +39,9 @@ def become_the_next_version(source: Path) -> None:
     """What a release does: another version number, and another layout of the journal."""
     for file, old, new in (
         ("pyproject.toml", 'version = "0.1.0"', 'version = "99.0.0"'),
-        ("stream/journal_file.py", "\nVERSION = 2\n", "\nVERSION = 3\n"),
-        ("stream/journal_file.py", '}\n"""What makes', NEXT),
-        ("stream/journal_file.py", "CREATE TABLE command", "CREATE TABLE of_the_next_version (word TEXT);\nCREATE TABLE command"),
+        ("stream/journal/file.py", "\nVERSION = 2\n", "\nVERSION = 3\n"),
+        ("stream/journal/file.py", '}\n"""What makes', NEXT),
+        ("stream/journal/file.py", "CREATE TABLE command", "CREATE TABLE of_the_next_version (word TEXT);\nCREATE TABLE command"),
     ):  # fmt: skip
         text = (source / file).read_text()
         assert text.count(old) == 1, old

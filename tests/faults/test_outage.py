@@ -13,7 +13,7 @@ import pytest
 from detectors.records import Sample
 from stream.clock import SystemClock
 from stream.delivery import Delivery
-from stream.journal import Journal
+from stream.journal.journal import Journal
 from stream.sinks.influxdb import InfluxSink
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stream.journal import Journal, JournalError
+from stream.journal.journal import Journal, JournalError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from config.load import load
-from stream.ask import seconds
 from stream.assemble import open_journal
-from stream.cli import app
+from stream.cli.app import app
+from stream.cli.ask import seconds
 from stream.command import ask
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from stream.backoff import Backoff
-from stream.broker import Address, BrokerError, Connection, Tls
-from stream.message import Message, Will
+from stream.mqtt.address import Address, Tls
+from stream.mqtt.broker import BrokerError, Connection
+from stream.mqtt.message import Message, Will
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,7 +233,7 @@ async def test_what_is_no_broker_at_all_is_said(monkeypatch):
 
 
 async def test_a_peer_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("stream.broker.OPEN_LIMIT_S", 0.2)
+    monkeypatch.setattr("stream.mqtt.broker.OPEN_LIMIT_S", 0.2)
     served = asyncio.Event()
 
     async def silent(_reader, writer):

@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from stream.check import Report, _probe, check
-from stream.model_folder import check_sha256, examine_folder
+from stream.model.folder import check_sha256, examine_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

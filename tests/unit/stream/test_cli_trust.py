@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from stream.cli_trust import trust
+from stream.cli.trust import trust
 
 if TYPE_CHECKING:
     from pathlib import Path

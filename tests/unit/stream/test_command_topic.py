@@ -15,7 +15,7 @@ import pytest
 from stream.clock import SystemClock
 from stream.command import CommandError, parse
 from stream.command_topic import LONGEST_BYTES, PER_S, CommandTopic
-from stream.dial import Address
+from stream.mqtt.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

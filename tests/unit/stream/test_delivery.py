@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from detectors.records import AlarmState, Alert, Priority, Sample, Status
 from stream.clock import SystemClock
 from stream.delivery import Delivery
-from stream.journal import Journal, JournalFullError
+from stream.journal.journal import Journal, JournalFullError
 from stream.sinks.sink import Refused, SinkUnavailableError
 
 if TYPE_CHECKING:

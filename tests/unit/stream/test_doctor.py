@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from stream.doctor import examine
+from stream.cli.doctor import examine
 
 if TYPE_CHECKING:
     from pathlib import Path

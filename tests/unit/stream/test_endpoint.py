@@ -21,11 +21,11 @@ from detectors.records import Sample, Status
 from stream.clock import SystemClock
 from stream.delivery import Delivery
 from stream.endpoint import Endpoint, health
-from stream.journal import Journal
+from stream.journal.journal import Journal
 from stream.lane import FastLane
-from stream.modelling import ModelLane
+from stream.model.modelling import ModelLane
+from stream.model.schedule import Schedule
 from stream.pipeline import Pipeline
-from stream.schedule import Schedule
 from stream.sinks.sink import SinkUnavailableError
 from stream.sources.source import Rejection
 from stream.watch import Watch

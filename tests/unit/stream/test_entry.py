@@ -28,7 +28,7 @@ from detectors.records import (
     Status,
     Verdict,
 )
-from stream.entry import decode, encode, micros, moment
+from stream.journal.entry import decode, encode, micros, moment
 
 moments = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 2), max_value=datetime(2200, 1, 1))
 numbers = st.floats(allow_nan=False, allow_infinity=False)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from detectors.records import AlarmState, Alert, Priority, Status
 from stream.flood import CHATTER, FLOOD, FloodWatch, flood_watch
-from stream.journal import Journal
+from stream.journal.journal import Journal
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from detectors.records import AlarmState, Alert, Forecast, Priority, Quality, Sample, Status, Verdict
-from stream.journal import Journal
-from stream.journal_file import JournalError
+from stream.journal.file import JournalError
+from stream.journal.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,7 +256,7 @@ def test_what_is_refused_is_buried_with_the_note_of_the_delivery(tmp_path: Path)
 
 
 def test_dead_letters_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.journal.DEAD_LETTERS_KEPT", 10)
+    monkeypatch.setattr("stream.journal.journal.DEAD_LETTERS_KEPT", 10)
     journal = open_(tmp_path)
     for sink in ("a", "b"):
         journal.register(sink, frozenset({Sample}))

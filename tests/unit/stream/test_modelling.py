@@ -22,9 +22,9 @@ from detectors.forecasters.panel import Panel
 from detectors.reason.explainer import Explainer
 from detectors.records import LEVELS, AlarmState, Alert, Explanation, Forecast, Priority, Score, Status, Verdict, Window
 from stream.clock import SystemClock
-from stream.model_process import Forecasting
-from stream.modelling import ModelLane
-from stream.schedule import Turn
+from stream.model.modelling import ModelLane
+from stream.model.process import Forecasting
+from stream.model.schedule import Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence

@@ -11,7 +11,7 @@ import pytest
 
 from stream.clock import SystemClock
 from stream.command import CommandError, ask, parse
-from stream.journal import Journal, JournalFullError
+from stream.journal.journal import Journal, JournalFullError
 from stream.orders import Orders
 
 if TYPE_CHECKING:

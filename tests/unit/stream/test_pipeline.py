@@ -12,13 +12,13 @@ from detectors.alarm import AlarmRule
 from detectors.forecasters.persistence import Persistence
 from detectors.limits import Tolerance
 from detectors.records import Alert, Sample, Status
-from stream import writing
 from stream.clock import SystemClock
-from stream.journal import Journal, JournalFullError
+from stream.journal import writing
+from stream.journal.journal import Journal, JournalFullError
 from stream.lane import FastLane
-from stream.modelling import ModelLane
+from stream.model.modelling import ModelLane
+from stream.model.schedule import Schedule
 from stream.pipeline import Pipeline
-from stream.schedule import Schedule
 from stream.sources.source import Rejection
 from stream.watch import Watch
 from stream.window import RollingWindow

@@ -15,7 +15,7 @@ from detectors.alarm import Memory
 from detectors.records import AlarmState, Alert, Priority, Reply
 from stream.alarm_memory import dump
 from stream.assemble import open_journal
-from stream.print_alarms import AlarmQuery, print_alarms, print_commands, print_flood
+from stream.cli.print_alarms import AlarmQuery, print_alarms, print_commands, print_flood
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.message import Message
+from stream.mqtt.message import Message
 from stream.sources.receipt import Receipts, prefix
 
 T0 = datetime(2026, 11, 27, 8, tzinfo=UTC)

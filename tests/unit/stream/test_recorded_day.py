@@ -16,9 +16,9 @@ from config.load import load
 from detectors.records import LEVELS, Alert, Forecast, Quality, Sample, Score, Status, Verdict
 from stream import alarm_memory
 from stream.assemble import build_lane, restore
+from stream.cli.recorded_day import RecordedDayError, is_journal, judge_again
 from stream.command import ask, obey
-from stream.journal import Journal
-from stream.recorded_day import RecordedDayError, is_journal, judge_again
+from stream.journal.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

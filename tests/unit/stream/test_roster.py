@@ -11,7 +11,7 @@ import pytest
 
 from detectors.evaluation.backtest import Plan, Series, backtest
 from stream.meter import ProcessMeter
-from stream.roster import Roster, RosterError
+from stream.model.roster import Roster, RosterError
 
 if TYPE_CHECKING:
     from detectors.forecasters.forecaster import Forecaster

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.records import Window
-from stream.schedule import TURN_S, Schedule, Spent, Turn
+from stream.model.schedule import TURN_S, Schedule, Spent, Turn
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

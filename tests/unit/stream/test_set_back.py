@@ -14,10 +14,10 @@ from config.load import load
 from detectors.records import Alert, Mark, Quality, Sample
 from stream import alarm_memory
 from stream.assemble import build_pipeline
+from stream.cli.recorded_day import judge_again
 from stream.clock import BEGINNING
 from stream.command import ask
-from stream.journal import Journal
-from stream.recorded_day import judge_again
+from stream.journal.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

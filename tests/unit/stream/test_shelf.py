@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream.shelf import Shelf, ShelfError
+from stream.model.shelf import Shelf, ShelfError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from config.load import load
 from detectors.records import Quality, Sample
-from stream.cli import app
+from stream.cli.app import app
 from stream.periphery import history_at
 from stream.recording import read_recording
 from stream.sinks.influxdb import InfluxSink

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from detectors.records import AlarmState, Alert, Priority
 from detectors.training import lora
-from stream.cli import app
+from stream.cli.app import app
+from stream.cli.train import spans_in_alarm, train
+from stream.cli.training_request import TrainingRequest
+from stream.model.shelf import Shelf
 from stream.recording import Pace
-from stream.shelf import Shelf
-from stream.train import TrainingRequest, spans_in_alarm, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,10 +19,11 @@ from config.load import load
 from detectors.forecasters.persistence import Persistence
 from detectors.training import network, rivalry
 from stream.assemble import build_forecasting
-from stream.cli import app
-from stream.networks import Networks
-from stream.shelf import Shelf
-from stream.train import TrainingRequest, train
+from stream.cli.app import app
+from stream.cli.train import train
+from stream.cli.training_request import TrainingRequest
+from stream.model.networks import Networks
+from stream.model.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

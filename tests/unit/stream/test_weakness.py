@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from packaging.version import Version
 from typer.testing import CliRunner
 
-from stream import weakness
-from stream.cli import app
-from stream.weakness import WeaknessError, compare, inside, installed
+from stream.cli import weakness
+from stream.cli.app import app
+from stream.cli.weakness import WeaknessError, compare, inside, installed
 
 if TYPE_CHECKING:
     from pathlib import Path

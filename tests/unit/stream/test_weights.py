@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from stream import weights
-from stream.weights import WeightsError, cache_folder, cached_model, converted_model, default_model
+from stream.model import weights
+from stream.model.weights import WeightsError, cache_folder, cached_model, converted_model, default_model
 
 
 @pytest.fixture
@@ -137,5 +137,7 @@ def test_a_file_that_is_no_model_is_refused_by_the_conversion(cache: Path, tmp_p
 
 def test_looking_for_the_model_does_not_load_torch(cache: Path) -> None:
     ready(cache)
-    code = "import sys; from stream.weights import default_model; default_model(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from stream.model.weights import default_model; default_model(); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from stream.clock import SystemClock
-from stream.journal import Journal
-from stream.loss import Loss
+from stream.journal.journal import Journal
+from stream.journal.loss import Loss
+from stream.journal.writing import Writing
 from stream.metric import Metrics
-from stream.writing import Writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ T0 = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 async def test_what_no_sink_got_is_counted_by_kind_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.writing.TRIM_EVERY_S", -1.0)
+    monkeypatch.setattr("stream.journal.writing.TRIM_EVERY_S", -1.0)
     journal = Journal(tmp_path / "journal.sqlite3", max_size_mb=16, keep_days=1)
     metrics, said = Metrics(), []
     lost = Loss(count=3, begin=T0, end=T0 + timedelta(seconds=9))

@@ -1,0 +1,1 @@
+"""What is typed: the commands of `givre`, and what each of them does and prints."""

@@ -1,0 +1,1 @@
+"""One connection to an MQTT broker, as sources, sinks and the topic of commands use it."""
