@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -26,11 +24,11 @@ from transformers import AutoModelForCausalLM
 from benchmarks.machine import machine
 from benchmarks.reader_memory import measure_memory
 from benchmarks.reader_roofline import Roofline, breakdown
+from benchmarks.reader_windows import make_windows
 from detectors.language.codec import Grid, life
 from detectors.language.int8 import quantise
 from detectors.language.model import DTYPES, load_model
 from detectors.language.reader import Reader
-from detectors.records import Window
 from stream.model.weights import default_model
 
 if TYPE_CHECKING:
@@ -117,28 +115,6 @@ def main() -> None:
         "model": model.name,
     }
     print(json.dumps(result))
-
-
-def make_windows(batch: int, context: int, step: int) -> list[Window]:
-    """A plant-like window of each tag, `step` steps on: a slow wave with noise, in steps of a sensor's resolution."""
-    count = context + step
-    end_at = datetime.fromtimestamp(1_760_000_000 + count, tz=UTC)
-    return [
-        Window(tag=f"bench/{i}", period_s=1.0, end_at=end_at, values=tuple(_series(i)[step:count]))
-        for i in range(batch)
-    ]
-
-
-_made: dict[int, list[float]] = {}
-
-
-def _series(number: int) -> list[float]:
-    if number not in _made:
-        rng = np.random.default_rng(number)
-        at = np.arange(1024)
-        noisy = 5 + 0.1 * np.sin(at / (9 + number % 7)) + 0.02 * rng.standard_normal(len(at))
-        _made[number] = np.round(noisy, 3).tolist()
-    return _made[number]
 
 
 def _steps(batch: int) -> int:

@@ -39,7 +39,7 @@ def measure_memory(folder: Path, *, device: str, numbers: str) -> tuple[int, int
 def _child(folder: Path, device: str, numbers: str) -> None:
     import torch
 
-    from benchmarks.reader import make_windows
+    from benchmarks.reader_windows import make_windows
     from detectors.language.forecaster import LanguageForecaster
     from detectors.language.model import load_model, pick_device
     from detectors.language.plan import LIBRARY_BYTES

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-__all__ = ["opened", "render"]
+__all__ = ["SAMPLE", "opened", "render"]
 
 SAMPLE = Path(__file__).with_name("heat_exchanger.yaml")
 _TAGS = ("assets", "exchanger", "tags")

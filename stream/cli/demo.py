@@ -16,12 +16,12 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.live import Live
 
 from config.load import load
+from config.reference import SAMPLE
 from detectors.records import Alert
 from stream.assemble import build_pipeline, open_journal
 from stream.cli.demo_report import Fault, report
@@ -30,6 +30,8 @@ from stream.clock import FastClock
 from stream.service import serve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from config.load import Loaded
@@ -175,8 +177,7 @@ def _playing(plant: _Plant, now: datetime) -> str:
 
 def _configuration(folder: Path, opcua_port: int, mqtt_port: int) -> Loaded:
     """The sample, with the demo's ports, beside the journal: an ordinary file to look at afterwards."""
-    sample = Path(__file__).parents[1] / "config" / "heat_exchanger.yaml"
-    text = sample.read_text(encoding="utf-8")
+    text = SAMPLE.read_text(encoding="utf-8")
     text = text.replace("127.0.0.1:4840/", f"127.0.0.1:{opcua_port}/").replace("port: 1883", f"port: {mqtt_port}")
     # The embedded broker speaks MQTT 3.1.1 only.
     text = re.sub(r'^( +)# protocol: "5".*$', r'\1protocol: "3.1.1"', text, flags=re.MULTILINE)
