@@ -134,7 +134,7 @@ async def test_a_server_killed_and_restarted_in_mid_stream_has_each_sample_once(
         await stream.settled()
         assert stored(influxd) == [float(i) for i in range(7000)]
         assert [ok for ok, _ in itertools.groupby(ok for ok, _ in stream.said())] == [True, False, True, False, True]
-        assert stream.journal.journal.dead_letters("db") == []
+        assert stream.journal.dead_letters("db") == []
 
 
 async def test_a_service_killed_at_any_moment_has_delivered_or_delivers_all_that_it_kept(tmp_path, influxd):
@@ -232,11 +232,11 @@ async def test_one_bad_point_in_the_stream_is_a_dead_letter_and_stops_nobody(tmp
     async with streaming(tmp_path / "j", sink) as stream:
         bad = Sample(tag="hx/water", value=1.0, source_at=datetime(2300, 1, 1, tzinfo=UTC), arrived_at=T0)
         await stream.send(490)
-        await asyncio.to_thread(stream.journal.journal.append, [bad])
+        await asyncio.to_thread(stream.journal.append, [bad])
         await stream.send(500)
         await stream.settled()
         assert stored(influxd) == [float(i) for i in range(990)]
-        ((letter, reason),) = stream.journal.journal.dead_letters("db")
+        ((letter, reason),) = stream.journal.dead_letters("db")
         assert letter == bad
         assert "time outside range" in reason
 
@@ -278,14 +278,14 @@ async def test_alerts_leave_by_another_sink_while_the_database_hangs(tmp_path, v
 
     async with streaming(tmp_path / "j", v2_sink(v2_shim)) as stream:
         v2_shim.always = "hang:3"
-        alerts = Delivery(stream.journal.journal, Alerts(), report=stream.statuses.append, clock=SystemClock())
+        alerts = Delivery(stream.journal, Alerts(), report=stream.statuses.append, clock=SystemClock())
         task = asyncio.create_task(alerts.run())
         for i in range(20):
             await stream.send(500, batch=100)
             at = datetime.now(UTC)
             fields = {"state": AlarmState.UNACKNOWLEDGED, "previous": AlarmState.NORMAL, "at": at, "since": at}
             alert = Alert(tag="hx/t", rule="r", sequence=i, priority=Priority.HIGH, text="", **fields)
-            await asyncio.to_thread(stream.journal.journal.append, [alert])
+            await asyncio.to_thread(stream.journal.append, [alert])
             alerts.wake()
             await until(lambda i=i: len(Alerts.delays) == i + 1)
         task.cancel()
