@@ -34,12 +34,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 model_app = typer.Typer(help="Fetch the default language model.", no_args_is_help=True)
-app.add_typer(alarms_app, name="alarms")
-app.add_typer(model_app, name="model")
-app.add_typer(adapter_app, name="adapter")
-app.command()(train)
-app.command()(trust)
-app.command()(weaknesses)
+RUN, KEEP, LEARN = "Run it", "Look after it", "What it forecasts with"
 
 
 def main() -> None:
@@ -49,7 +44,7 @@ def main() -> None:
     app()
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def run(config: Config) -> None:
     """Run the service: follow the tags, forecast, judge, alarm. Ends on SIGTERM or Ctrl-C, reads CONFIG anew on SIGHUP."""
     from config.errors import ConfigError
@@ -70,7 +65,7 @@ def run(config: Config) -> None:
         notifier.stopping()
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def check(
     config: Config,
     connect: Annotated[
@@ -94,7 +89,7 @@ def check(
     raise typer.Exit(0 if result.ok else 1)
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def doctor(
     config: Config,
     connect: Annotated[bool, typer.Option("--connect/--no-connect", help="Try every endpoint as well.")] = True,
@@ -111,7 +106,7 @@ def doctor(
     raise typer.Exit(0 if page.ok else 1)
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def backup(
     config: Config,
     to: Annotated[Path, typer.Option("--to", help="A folder that is not there yet.")],
@@ -127,7 +122,7 @@ def backup(
     console.print(f"{to}: {size / 2**20:,.1f} MiB", highlight=False)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def replay(
     config: Config,
     source: Annotated[
@@ -163,7 +158,7 @@ def replay(
         fail(str(error))
 
 
-@app.command()
+@app.command(rich_help_panel=KEEP)
 def history(
     config: Config,
     tag: Annotated[str | None, typer.Option(help="Only this tag, as asset/tag.")] = None,
@@ -183,7 +178,7 @@ def history(
         fail(problem)
 
 
-@app.command()
+@app.command(rich_help_panel=LEARN)
 def evaluate(
     history: Annotated[
         str,
@@ -267,7 +262,7 @@ def model_fetch() -> None:
     console.print(f"model ready in {folder}", highlight=False)
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
 def demo(
     seconds: Annotated[
         float | None, typer.Option("--for", help="End after so many seconds; without it, at Ctrl-C.")
@@ -318,3 +313,12 @@ def _fetch_model() -> Path:
             progress.update(task, description=what, completed=share)
 
         return default_model(show)
+
+
+# Behind the commands above: the help lists them as they come.
+app.add_typer(alarms_app, name="alarms", rich_help_panel=KEEP)
+app.command(rich_help_panel=KEEP)(trust)
+app.command(rich_help_panel=KEEP)(weaknesses)
+app.command(rich_help_panel=LEARN)(train)
+app.add_typer(adapter_app, name="adapter", rich_help_panel=LEARN)
+app.add_typer(model_app, name="model", rich_help_panel=LEARN)

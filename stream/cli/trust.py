@@ -29,9 +29,11 @@ def trust(
 ) -> None:
     """Show the certificates of secured OPC UA servers; with a THUMBPRINT, trust that one.
 
-    Without a thumbprint nothing changes: what is trusted, what was refused and what each server shows is listed. Compare the
-    thumbprint with the one that the server's own screen or its vendor's tool shows; then call it again with that thumbprint. The
-    running service takes it at its next attempt.
+    Without a thumbprint nothing changes: what is trusted, what was refused and what each server shows is listed.
+
+    Compare the thumbprint with the one that the server's own screen shows; then call it again with that thumbprint.
+
+    The running service takes it at its next attempt.
     """
     from stream.audit import Event, audit_beside
     from stream.sources.opcua_trust import TrustError, accept, known, offered

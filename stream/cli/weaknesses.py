@@ -36,8 +36,7 @@ def weaknesses(
 ) -> None:
     """Compare the packages that run here with a list of known weaknesses; exit code 1 if there are any. Nothing is fetched.
 
-    The list is a file that you bring: all.zip of https://osv.dev, for the ecosystem PyPI. Fetch it anew each time; a weakness
-    that was found yesterday is not in the list of last year.
+    The list is a file that you bring: all.zip of https://osv.dev, for the ecosystem PyPI. Fetch it anew each time.
     """
     from stream.cli.weakness import WeaknessError, compare, installed
     from stream.cli.weakness import inside as listed
@@ -71,7 +70,7 @@ def _print(result: Comparison, counted: list[Weakness]) -> None:
         f"the newest changed on {result.newest_at:%Y-%m-%d}" if result.newest_at else "none says when it was changed"
     )
     said = f"{result.packages} packages, {result.records} records{more}, {newest}: "
-    said += f"{len(counted)} known weaknesses" if counted else "no known weakness"
+    said += f"{len(counted)} known weakness{'es' * (len(counted) > 1)}" if counted else "no known weakness"
     console.print(said, style="red" if counted else "green", highlight=False, markup=False)
     if result.newest_at is None or datetime.now(UTC) - result.newest_at > FRESH:
         console.print("The list is old: fetch it anew, or this says little.", style="yellow")
