@@ -19,7 +19,7 @@ from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent
 from stream.sources.opcua_node import chunks, index_of, node_id, portion_of, why
 from stream.sources.opcua_state import State
 from stream.sources.opcua_subscription import Overseer, data_filter, publishing_s_of, subscribe
-from stream.sources.opcua_value import decoded, has_overflowed, name_of
+from stream.sources.opcua_value import UaValueError, decoded, has_overflowed, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -278,12 +278,7 @@ class Session:
         for portion in chunks(list(self._items.values()), self._portion):
             nodes = [self._client.get_node(item.node) for item in portion]
             for item, value in zip(portion, await self._client.read_attributes(nodes), strict=True):
-                if _news(
-                    value,
-                    item.last and decoded(item.last),
-                    item.tag.deadband,
-                    on_time=self._plan.trigger == "timestamp",
-                ):
+                if _news(value, item.last, item.tag.deadband, on_time=self._plan.trigger == "timestamp"):
                     return True
         return False
 
@@ -293,9 +288,15 @@ class Session:
         return started if hasattr(started, "year") else None
 
 
-def _news(value: ua.DataValue, last: ua.DataValue | None, deadband: float, *, on_time: bool) -> bool:
-    """Whether a value should have been reported after `last`."""
-    if last is None or value.StatusCode != last.StatusCode:
+def _news(value: ua.DataValue, reported: ua.DataValue | bytes | None, deadband: float, *, on_time: bool) -> bool:
+    """Whether a value should have been reported after the last that was."""
+    if reported is None:
+        return True
+    try:
+        last = decoded(reported)
+    except UaValueError:
+        return False  # nobody can say what it was, and it was rejected as that
+    if value.StatusCode != last.StatusCode:
         return True
     if on_time and value.SourceTimestamp != last.SourceTimestamp:
         return True
