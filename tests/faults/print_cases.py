@@ -47,6 +47,7 @@ class Case:
     asks: str
     tests: tuple[str, ...]
     rest: str
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def read_cases() -> list[Case]:
     """All cases in their order."""
     table = tomllib.loads((FOLDER / "cases.toml").read_text())
     return [
-        Case(name=name, fault=c["fault"], asks=c["asks"], tests=tuple(c["tests"]), rest=c.get("rest", ""))
+        Case(name=name, tests=tuple(c["tests"]), **{"rest": ""} | {key: c[key] for key in c if key != "tests"})
         for name, c in table.items()
     ]
 
@@ -84,7 +85,13 @@ def page(cases: list[Case], seen: dict[str, Seen], took_s: float) -> str:
     for case in cases:
         figures = "; ".join(f for t in case.tests if t in seen for f in seen[t].figures)
         missing = f"*not shown: {case.rest}*" if case.rest else ""
-        cells = (case.name, case.fault, case.asks, ". ".join(filter(None, (figures, missing))), verdict(case, seen))
+        cells = (
+            case.name,
+            case.fault,
+            case.asks,
+            ". ".join(filter(None, (figures, case.shown, missing))),
+            verdict(case, seen),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"All of it took {took_s / 60:.0f} minutes on {os.cpu_count()} cores.", "", "## The tests", ""]
     for case in cases:
