@@ -133,7 +133,7 @@ def test_want_of_memory_costs_the_model_alone_until_there_is_enough(
         client.loop_stop()
         client.on_message = None
     figure = (
-        f"with {LITTLE_MB} MB the kernel ended the model {killed} times and the service never; "
+        f"with {LITTLE_MB} MB the kernel ended the model ({killed} x) and never the service; "
         f"alerts after {max(late_s):.2f} s at most; with enough the model was back after {back_s:.0f} s"
     )
     print(figure)
