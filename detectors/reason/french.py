@@ -78,7 +78,7 @@ def french(told: Told) -> str:
                 f"{found.then or ','} {since}{_N}; fin de la {before}."
             )
         by = f" par {who}" if told.by else ""
-        missed = f"{_N}; apparue puis disparue entre-temps, {since}" if told.state is not AlarmState.NORMAL else ""
+        missed = f"{_N}; apparue et finie entre-temps, {since}" if told.state is not AlarmState.NORMAL else ""
         return f"{alarm}, fin de la {before}{by} {_clock(told.at)}{missed}."
     if told.accepted:
         return f"{alarm} acceptée comme normale par {who} {_clock(told.at)}."
