@@ -8,6 +8,7 @@ import getpass
 import importlib.util
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -50,6 +51,8 @@ INSTALL = {
     "npm": "apt-get install nodejs npm",
 }
 NODE_OPCUA = "node-opcua-server@2.182.2"
+NODE = f"node-linux-{'arm64' if platform.machine() == 'aarch64' else 'x64'}"
+"""The node of the distribution may be older than node-opcua asks for: it is fetched beside it."""
 
 
 @pytest.fixture(scope="session")
@@ -77,18 +80,20 @@ def node_opcua(require: Callable[[str], str]) -> Callable[..., list[str]]:
     """
     from stream.model.weights import cache_folder
 
-    npm, node = require("npm"), require("node")
+    npm = require("npm")
     folder = cache_folder() / NODE_OPCUA.replace("@", "-")
-    if not (folder / "node_modules/node-opcua-server").exists():
+    if not (folder / "node_modules" / NODE).exists():
         # Beside its place, and then there at once: several test processes may want it.
         with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as beside:
             quiet = ("--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--silent")
-            subprocess.run([npm, "install", "--prefix", beside, *quiet, NODE_OPCUA], check=True, timeout=300)
+            subprocess.run(
+                [npm, "install", "--prefix", beside, *quiet, NODE_OPCUA, f"{NODE}@22.23.3"], check=True, timeout=300
+            )
             with contextlib.suppress(OSError):
                 Path(beside, "node_modules").rename(_made(folder) / "node_modules")
     servers = Path(__file__).parent / "servers"
-    path = f"NODE_PATH={folder / 'node_modules'}"
-    return lambda script, *arguments: ["env", path, node, str(servers / script), *arguments]
+    path, node = f"NODE_PATH={folder / 'node_modules'}", folder / "node_modules" / NODE / "bin/node"
+    return lambda script, *arguments: ["env", path, str(node), str(servers / script), *arguments]
 
 
 def _made(folder: Path) -> Path:
