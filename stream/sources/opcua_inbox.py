@@ -52,19 +52,22 @@ class Inbox:
         """Samples that were dropped so far, all told."""
         self.alive_at: datetime | None = None
         """When something was last heard of the server."""
-        self.more = False
-        """Whether the server has said that it has more for us than came with its last answer."""
+        self._more = False
         self._whole_until = -math.inf
         self._source = source
         self._intake = intake
         self._waiting: deque[tuple[str, ua.DataValue | bytes, datetime]] = deque()
         self._some = asyncio.Event()
 
+    def hear(self, at: datetime, *, more: bool) -> None:
+        """The server has answered; what it said is put next, and it has `more`."""
+        if self.alive_at is not None and (at - self.alive_at).total_seconds() > CUT_S:
+            self._whole_until = asyncio.get_running_loop().time() + CATCH_UP_S
+        self.alive_at = at
+        self._more = more
+
     def put(self, tag: str, value: ua.DataValue | bytes, arrived_at: datetime) -> None:
         """Takes what the server reported of a tag; it is read when its turn has come."""
-        if self.alive_at is not None and (arrived_at - self.alive_at).total_seconds() > CUT_S:
-            self._whole_until = asyncio.get_running_loop().time() + CATCH_UP_S
-        self.alive_at = arrived_at
         if len(self._waiting) >= LIMIT:
             self._waiting.popleft()
             self._drop("full", 1)
@@ -94,7 +97,7 @@ class Inbox:
         """What the server still has is fetched first: else it would wait there, in front of what happens now."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FETCH_S):
-                while self.more:
+                while self._more:
                     self._some.clear()
                     await self._some.wait()
 

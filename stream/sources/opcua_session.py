@@ -137,13 +137,15 @@ class Session:
         item.last = value
         if has_overflowed(value):
             self._state.overflowed(item.tag.tag)
-        self._inbox.put(item.tag.tag, value, self._plan.clock.now())
+        arrived_at = self._plan.clock.now()
+        self._inbox.hear(arrived_at, more=False)  # as far as asyncua's events say
+        self._inbox.put(item.tag.tag, value, arrived_at)
 
     def _take_reports(self, answer: Answer) -> None:
         if self._overseer.renewed.is_set():
             return
         self._heard, arrived_at = self._loop.time(), self._plan.clock.now()
-        self._inbox.more = answer.more
+        self._inbox.hear(arrived_at, more=answer.more)
         for handle, value, overflowed in answer.reports:
             item = self._items.get(handle)
             if item is None:

@@ -26,7 +26,7 @@ __all__ = ["KEPT_S", "Overseer", "data_filter", "publishing_s_of", "subscribe"]
 
 ANSWER = 25_000
 """Values in one answer of the server, at most."""
-QUEUE = 20_000
+QUEUE = 2 * ANSWER
 """Room in asyncua's queue, which is emptied at each answer."""
 KEEP_ALIVE_S = 30.0
 """How often the server shows that the subscription lives while nothing changes."""

@@ -134,8 +134,10 @@ async def test_each_value_that_is_dropped_is_counted_with_why(intake, monkeypatc
 async def test_what_had_to_wait_for_the_network_is_wanted_whole(intake, monkeypatch):
     monkeypatch.setattr(opcua_inbox, "THIN_ABOVE", 3)
     inbox = Inbox("plc", intake)
+    inbox.hear(ARRIVED, more=False)
     put(inbox, 1.0)
     later = ARRIVED + timedelta(seconds=opcua_inbox.CUT_S + 0.1)
+    inbox.hear(later, more=False)
     for value in (2.0, 3.0, 4.0, 5.0, 6.0):
         inbox.put("x/a", ua.DataValue(ua.Variant(value, ua.VariantType.Double)), later)
     async with handing_over(inbox):
@@ -156,11 +158,11 @@ async def test_what_the_server_still_has_is_fetched_first_but_not_for_long(intak
     intake.deliver = recorded
     inbox = Inbox("plc", intake)
     async with handing_over(inbox):
-        inbox.more = True
+        inbox.hear(ARRIVED, more=True)
         put(inbox, 1.0)
         await asyncio.sleep(0.02)
         assert intake.samples == []
-        inbox.more = not ends
+        inbox.hear(ARRIVED, more=not ends)
         put(inbox, 2.0)
         await intake.until(lambda: len(intake.samples) == 2)
     assert bursts == [2]
