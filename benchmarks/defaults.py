@@ -93,12 +93,12 @@ def main() -> None:
     def roomy(head_room: float, windows: list[NDArray[np.float64]]) -> float:
         lay = codec.Grid.lay.__func__  # type: ignore[attr-defined] # a class method has it
         kept = codec.Grid.lay
-        codec.Grid.lay = classmethod(lambda cls, values, **_: lay(cls, values, head_room=head_room))  # type: ignore[method-assign,assignment]
+        codec.Grid.lay = classmethod(lambda cls, values, **_: lay(cls, values, head_room=head_room))  # type: ignore[method-assign,assignment] # tried with another head-room, and put back below
         try:
             # Cells differ in width from grid to grid: the density is what can be compared.
             return _nats(model, windows, density=True)
         finally:
-            codec.Grid.lay = kept  # type: ignore[method-assign]
+            codec.Grid.lay = kept  # type: ignore[method-assign] # as it was
 
     compare("temperature: nats per value", TEMPERATURES, tempered)
     compare("head_room: nats per value, of the density in units of the window's spread", HEAD_ROOMS, roomy)

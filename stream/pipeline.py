@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from detectors.records import Status
 from stream.alarm_memory import dump
@@ -24,12 +24,13 @@ from stream.journal.writing import Writing
 from stream.metric import Metrics
 from stream.model.schedule import Turn
 from stream.orders import Orders
+from stream.portion import portions
 from stream.present import Present
 from stream.set_back import TimeOfLane, arrived
 from stream.sources.source import NOTHING, Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from detectors.alarm import Memory
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from stream.sources.source import Source
 
 __all__ = ["Pipeline"]
-
-Some = TypeVar("Some")
 
 log = logging.getLogger(__name__)
 
@@ -333,7 +332,7 @@ class Pipeline:
             self.metrics.to_forecast.add(time.monotonic() - asked)
         self.metrics.answered(answer, time.monotonic() - self._started)
         self.present.take(answer.standings)
-        first, *others = list(_portions(answer.forecasts)) or [[]]
+        first, *others = list(portions(answer.forecasts, PORTION)) or [[]]
         now = self.lane.mark(self._clock.now(), forecasts=len(first))
         self.lane.score(answer.scores)
         self.lane.hear(answer.verdicts)
@@ -342,7 +341,7 @@ class Pipeline:
             await asyncio.sleep(PAUSE_S)
             self._expect(portion, self.lane.mark(self._clock.now(), forecasts=len(portion)))
         beside: list[Record] = [*answer.opinions, *answer.standings, *answer.explanations]
-        for said in _portions(beside):
+        for said in portions(beside, PORTION):
             await asyncio.sleep(PAUSE_S if others else 0)
             self.writing.keep(said)
 
@@ -364,7 +363,3 @@ class Pipeline:
         self._reap()
         self.writing.keep([reply])
         return reply
-
-
-def _portions(records: Sequence[Some]) -> Iterator[Sequence[Some]]:
-    return (records[at : at + PORTION] for at in range(0, len(records), PORTION))

@@ -23,8 +23,9 @@ from asyncua.ua.uaerrors import (
 
 from detectors.records import Status
 from stream.backoff import Backoff
+from stream.portion import portions
 from stream.sources.opcua_inbox import Inbox
-from stream.sources.opcua_node import NamespaceError, UaTag, chunks, index_of, node_id, portion_of, why
+from stream.sources.opcua_node import NamespaceError, UaTag, index_of, node_id, portion_of, why
 from stream.sources.opcua_plan import Plan
 from stream.sources.opcua_security import UaSecurity, UaSecurityError, secure, thumbprint_of
 from stream.sources.opcua_session import REQUEST_S, Lost, Session
@@ -144,7 +145,7 @@ class OpcuaSource:
                 nodes.append((tag, node_id(tag.node, index)))
             except ValueError as error:
                 problems[tag] = str(error)
-        for portion in chunks(nodes, await portion_of(client)):
+        for portion in portions(nodes, await portion_of(client)):
             values = await client.read_attributes([client.get_node(node) for _, node in portion])
             for (tag, _), value in zip(portion, values, strict=True):
                 code = name_of(value.StatusCode) if value.StatusCode is not None else "Good"

@@ -6,20 +6,16 @@ A namespace is known by its URI; its index is the server's own affair and may be
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from asyncua import ua
 
 from stream.sources.opcua_value import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from asyncua import Client
 
-__all__ = ["NamespaceError", "UaTag", "chunks", "index_of", "node_id", "portion_of", "why"]
-
-Thing = TypeVar("Thing")
+__all__ = ["NamespaceError", "UaTag", "index_of", "node_id", "portion_of", "why"]
 
 PORTION = 200
 """Nodes per request, at most: fewer where the server says that it takes fewer."""
@@ -74,11 +70,6 @@ async def portion_of(client: Client) -> int:
     values = await client.read_attributes([client.get_node(ua.NodeId(ua.Int32(limit))) for limit in LIMITS])
     limits = [value.Value.Value for value in values if value.Value is not None]
     return min([PORTION, *(limit for limit in limits if isinstance(limit, int) and limit > 0)])
-
-
-def chunks(things: Sequence[Thing], portion: int) -> Iterator[Sequence[Thing]]:
-    """The things in portions that fit one request."""
-    return (things[at : at + portion] for at in range(0, len(things), portion))
 
 
 def why(error: BaseException) -> str:

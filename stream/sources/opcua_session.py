@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from asyncua import Client, ua
 from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent
 
-from stream.sources.opcua_node import chunks, index_of, node_id, portion_of, why
+from stream.portion import portions
+from stream.sources.opcua_node import index_of, node_id, portion_of, why
 from stream.sources.opcua_state import State
 from stream.sources.opcua_subscription import Overseer, data_filter, publishing_s_of, subscribe
 from stream.sources.opcua_value import UaValueError, decoded, has_overflowed, name_of
@@ -170,7 +171,7 @@ class Session:
                 wanted.append(_Item(tag, node_id(tag.node, self._index)))
             except ValueError as error:
                 self._state.missing[tag] = str(error)
-        for portion in chunks(wanted, self._portion):
+        for portion in portions(wanted, self._portion):
             results = await self._request(subscription, portion)
             # A server may know no deadband, or no filter at all: then every change comes, and that is said.
             refused = [i for i, r in zip(portion, results, strict=True) if r is not None and "Filter" in r]
@@ -277,7 +278,7 @@ class Session:
             )
 
     async def _differs(self) -> bool:
-        for portion in chunks(list(self._items.values()), self._portion):
+        for portion in portions(list(self._items.values()), self._portion):
             nodes = [self._client.get_node(item.node) for item in portion]
             for item, value in zip(portion, await self._client.read_attributes(nodes), strict=True):
                 if _news(value, item.last, item.tag.deadband, on_time=self._plan.trigger == "timestamp"):

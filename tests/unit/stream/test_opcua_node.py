@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from asyncua import ua
 
-from stream.sources.opcua_node import chunks, node_id, why
+from stream.sources.opcua_node import node_id, why
 
 INDEX = {"": 4, "urn:plant": 4, "urn:other": 7}
 
@@ -40,13 +40,6 @@ def test_a_text_means_a_node_in_its_namespace(text, expected):
 def test_what_is_no_node_says_what_is_expected(text, words):
     with pytest.raises(ValueError, match=words):
         node_id(text, INDEX)
-
-
-def test_portions_hold_everything_once_in_order():
-    things = list(range(7))
-    portions = list(chunks(things, 3))
-    assert [len(portion) for portion in portions] == [3, 3, 1]
-    assert [thing for portion in portions for thing in portion] == things
 
 
 def test_an_error_is_named_by_its_status_code_else_by_its_words():
